@@ -1,0 +1,45 @@
+//! Compiles the protos without a protoc: protox parses, tonic generates.
+//!
+//! Twice, since a watch answers with frames that are encoded once and shared by
+//! all watchers of a message: clients and tests see `WatchMessageResponse` as
+//! it is, while the server's trait takes the ready-made bytes in its place.
+
+use std::{env, fs, path::PathBuf};
+
+type Error = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Error> {
+    println!("cargo:rerun-if-changed=proto");
+    let files: Vec<PathBuf> = fs::read_dir("proto/throughline/v1")?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_, Error>>()?;
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler
+        .include_imports(true)
+        .include_source_info(true)
+        .open_files(files)?;
+
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(
+        out.join("descriptors.binpb"),
+        compiler.encode_file_descriptor_set(),
+    )?;
+
+    tonic_prost_build::configure()
+        .build_server(false)
+        .bytes(".throughline.v1")
+        .compile_fds(compiler.file_descriptor_set())?;
+
+    let servers = out.join("servers");
+    fs::create_dir_all(&servers)?;
+    tonic_prost_build::configure()
+        .build_client(false)
+        .out_dir(servers)
+        .extern_path(
+            ".throughline.v1.WatchMessageResponse",
+            "crate::wire::frame::EncodedFrame",
+        )
+        .extern_path(".throughline.v1", "crate::proto")
+        .compile_fds(compiler.file_descriptor_set())?;
+    Ok(())
+}
