@@ -1,4 +1,10 @@
 //! Throughline: AI conversations in Redis, every change an event of an ordered,
 //! replayable, resumable log. ARCHITECTURE.md shows the house.
 
+pub mod api;
+pub mod domain;
+pub mod engine;
 pub mod proto;
+pub mod store;
+pub mod tail;
+pub mod wire;

@@ -1,0 +1,111 @@
+//! Fields of requests: parsed once, refused by name.
+
+use prost_types::Struct;
+use sha2::{Digest, Sha256};
+use tonic::Status;
+
+use crate::{
+    api::status::invalid,
+    domain::{
+        Metadata,
+        ids::{InvalidId, MessageId, RequestId},
+        limits,
+        principal::Principal,
+    },
+    engine::{Request, fresh_id},
+    wire::values::metadata_from_v1,
+};
+
+/// An id that must be there.
+pub(super) fn id<T>(
+    field: &str,
+    text: &str,
+    parse: fn(&str) -> Result<T, InvalidId>,
+) -> Result<T, Status> {
+    parse(text).map_err(|problem| invalid(field, problem))
+}
+
+/// An id that may be left out.
+pub(super) fn optional_id<T>(
+    field: &str,
+    text: &str,
+    parse: fn(&str) -> Result<T, InvalidId>,
+) -> Result<Option<T>, Status> {
+    match text {
+        "" => Ok(None),
+        text => id(field, text, parse).map(Some),
+    }
+}
+
+/// An id that is drawn where it is left out.
+pub(super) fn id_or_fresh<T>(
+    field: &str,
+    text: &str,
+    parse: fn(&str) -> Result<T, InvalidId>,
+) -> Result<T, Status> {
+    match text {
+        "" => id(field, &fresh_id(), parse),
+        text => id(field, text, parse),
+    }
+}
+
+/// A free-form object of at most 16 KiB.
+pub(super) fn metadata(field: &str, object: Option<&Struct>) -> Result<Metadata, Status> {
+    let metadata = metadata_from_v1(object, field)?;
+    let length = serde_json::to_string(&metadata).map_or(0, |json| json.len());
+    length_within(field, length, limits::METADATA_BYTES_MAX)?;
+    Ok(metadata)
+}
+
+/// A text of at most `max` bytes.
+pub(super) fn text(field: &str, text: &str, max: usize) -> Result<(), Status> {
+    length_within(field, text.len(), max)
+}
+
+pub(super) fn length_within(field: &str, length: usize, max: usize) -> Result<(), Status> {
+    if length > max {
+        let problem = format!("must be at most {max} bytes long, not {length}");
+        return Err(invalid(field, problem));
+    }
+    Ok(())
+}
+
+/// A value of an enum that this version knows.
+pub(super) fn known<T: TryFrom<i32>>(field: &str, value: i32) -> Result<T, Status> {
+    T::try_from(value).map_err(|_| invalid(field, format!("has no value {value}")))
+}
+
+/// A page size: 0 means the default, too many mean the most.
+pub(super) fn page_size(size: i32) -> Result<usize, Status> {
+    match usize::try_from(size) {
+        Err(_) => Err(invalid("page_size", "must not be negative")),
+        Ok(0) => Ok(limits::PAGE_SIZE_DEFAULT),
+        Ok(size) => Ok(size.min(limits::PAGE_SIZE_MAX)),
+    }
+}
+
+/// What every write carries. `payload` is the request without its request id.
+pub(super) fn request(
+    principal: Principal,
+    message_id: &str,
+    fence: u64,
+    request_id: &str,
+    payload: &impl prost::Message,
+) -> Result<Request, Status> {
+    let repeat = optional_id("request_id", request_id, RequestId::parse)?;
+    Ok(Request {
+        principal,
+        message: id("message_id", message_id, MessageId::parse)?,
+        fence,
+        repeat: repeat.map(|id| (id, fingerprint(payload))),
+    })
+}
+
+/// A digest of a request: 64 bits tell payloads of one request id apart.
+fn fingerprint(payload: &impl prost::Message) -> String {
+    let digest = Sha256::digest(payload.encode_to_vec());
+    digest[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

@@ -1,0 +1,313 @@
+//! MessageService.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    Answer, fields, open, page_token, result,
+    servers::message_service_server::MessageService,
+    watch::{self, Frames},
+    writes::{self, Write},
+};
+use crate::{
+    api::status::{from_engine, invalid, unimplemented},
+    domain::{
+        content::ContentRef,
+        cursor::{Position, Start},
+        ids::{BlockId, ContentId, MessageId, SessionId},
+        limits,
+    },
+    engine::{Cleanup, ContentSource, Engine, PageRequest, Written},
+    proto as v1,
+    wire::{content::reference_to_v1, values::duration_from_v1},
+};
+
+pub(super) struct Messages(pub(super) Engine);
+
+type Chunks = Pin<Box<dyn Stream<Item = Result<v1::ReadContentResponse, Status>> + Send>>;
+
+impl Messages {
+    async fn write(&self, write: Write) -> Result<Written, Status> {
+        let Write {
+            request,
+            command,
+            detail,
+        } = write;
+        self.0
+            .write(&request, &command, &detail)
+            .await
+            .map_err(from_engine)
+    }
+}
+
+#[tonic::async_trait]
+impl MessageService for Messages {
+    async fn create_message(
+        &self,
+        request: Request<v1::CreateMessageRequest>,
+    ) -> Answer<v1::CreateMessageResponse> {
+        let (principal, request) = open(request);
+        let (session, message, command) = writes::create_message(request)?;
+        let created = self
+            .0
+            .create_message(&principal, &session, &message, &command)
+            .await
+            .map_err(from_engine)?;
+        Ok(Response::new(v1::CreateMessageResponse {
+            message: Some(created.view.to_v1()),
+            created: created.created,
+            result: result(created.receipt),
+        }))
+    }
+
+    async fn get_message(
+        &self,
+        request: Request<v1::GetMessageRequest>,
+    ) -> Answer<v1::GetMessageResponse> {
+        let (principal, request) = open(request);
+        let id = fields::id("message_id", &request.message_id, MessageId::parse)?;
+        let view = self.0.message(&principal, &id).await.map_err(from_engine)?;
+        Ok(Response::new(v1::GetMessageResponse {
+            message: Some(view.to_v1()),
+        }))
+    }
+
+    async fn list_messages(
+        &self,
+        request: Request<v1::ListMessagesRequest>,
+    ) -> Answer<v1::ListMessagesResponse> {
+        let (principal, request) = open(request);
+        let session = fields::id("session_id", &request.session_id, SessionId::parse)?;
+        let page = PageRequest {
+            after: page_token::read(&request.page_token, MessageId::parse)?,
+            size: fields::page_size(request.page_size)?,
+            skip: usize::try_from(request.skip)
+                .map_err(|_| invalid("skip", "must not be negative"))?,
+        };
+        let page = self
+            .0
+            .list_messages(&principal, &session, &page)
+            .await
+            .map_err(from_engine)?;
+        Ok(Response::new(v1::ListMessagesResponse {
+            messages: page.messages,
+            next_page_token: page_token::write(page.next),
+        }))
+    }
+
+    async fn append_text(
+        &self,
+        request: Request<v1::AppendTextRequest>,
+    ) -> Answer<v1::AppendTextResponse> {
+        let (principal, request) = open(request);
+        let wanted = writes::append_text(principal, request)?;
+        let appended = self.0.append_text(&wanted).await.map_err(from_engine)?;
+        Ok(Response::new(v1::AppendTextResponse {
+            result: result(appended.receipt),
+            block_id: appended.block,
+            offset: appended.offset,
+        }))
+    }
+
+    async fn add_content(
+        &self,
+        request: Request<v1::AddContentRequest>,
+    ) -> Answer<v1::AddContentResponse> {
+        let (principal, request) = open(request);
+        let written = self.write(writes::add_content(principal, request)?).await?;
+        Ok(Response::new(v1::AddContentResponse {
+            result: result(written.receipt),
+            block_id: written.detail,
+        }))
+    }
+
+    async fn update_content(
+        &self,
+        request: Request<v1::UpdateContentRequest>,
+    ) -> Answer<v1::UpdateContentResponse> {
+        let (principal, request) = open(request);
+        let written = self
+            .write(writes::update_content(principal, request)?)
+            .await?;
+        Ok(Response::new(v1::UpdateContentResponse {
+            result: result(written.receipt),
+        }))
+    }
+
+    async fn publish_event(
+        &self,
+        request: Request<v1::PublishEventRequest>,
+    ) -> Answer<v1::PublishEventResponse> {
+        let (principal, request) = open(request);
+        let written = self
+            .write(writes::publish_event(principal, request)?)
+            .await?;
+        Ok(Response::new(v1::PublishEventResponse {
+            result: result(written.receipt),
+        }))
+    }
+
+    async fn end_message(
+        &self,
+        request: Request<v1::EndMessageRequest>,
+    ) -> Answer<v1::EndMessageResponse> {
+        let (principal, request) = open(request);
+        let written = self.write(writes::end_message(principal, request)?).await?;
+        Ok(Response::new(v1::EndMessageResponse {
+            result: result(written.receipt),
+        }))
+    }
+
+    type WriteMessageStream = tokio_stream::Empty<Result<v1::WriteMessageResponse, Status>>;
+
+    async fn write_message(
+        &self,
+        _: Request<Streaming<v1::WriteMessageRequest>>,
+    ) -> Answer<Self::WriteMessageStream> {
+        Err(unimplemented("WriteMessage"))
+    }
+
+    async fn request_cancel(
+        &self,
+        _: Request<v1::RequestCancelRequest>,
+    ) -> Answer<v1::RequestCancelResponse> {
+        Err(unimplemented("RequestCancel"))
+    }
+
+    async fn acquire_writer(
+        &self,
+        _: Request<v1::AcquireWriterRequest>,
+    ) -> Answer<v1::AcquireWriterResponse> {
+        Err(unimplemented("AcquireWriter"))
+    }
+
+    async fn list_events(
+        &self,
+        request: Request<v1::ListEventsRequest>,
+    ) -> Answer<v1::ListEventsResponse> {
+        let (principal, request) = open(request);
+        let message = fields::id("message_id", &request.message_id, MessageId::parse)?;
+        let size = fields::page_size(request.page_size)?;
+        let after = match request.page_token.as_str() {
+            "" => place("cursor", &request.cursor)?,
+            token => place("page_token", token)?,
+        };
+        let page = self
+            .0
+            .list_events(&principal, &message, after, size)
+            .await
+            .map_err(from_engine)?;
+        Ok(Response::new(v1::ListEventsResponse {
+            events: page.events,
+            next_page_token: page
+                .next
+                .map(|cursor| cursor.to_string())
+                .unwrap_or_default(),
+        }))
+    }
+
+    type ReadContentStream = Chunks;
+
+    async fn read_content(
+        &self,
+        request: Request<v1::ReadContentRequest>,
+    ) -> Answer<Self::ReadContentStream> {
+        let (principal, request) = open(request);
+        let source = content_source(&request)?;
+        let offset =
+            u64::try_from(request.offset).map_err(|_| invalid("offset", "must not be negative"))?;
+        let limit =
+            u64::try_from(request.limit).map_err(|_| invalid("limit", "must not be negative"))?;
+        let (reference, data) = self
+            .0
+            .read_content(&principal, &source, offset, limit)
+            .await
+            .map_err(from_engine)?;
+        Ok(Response::new(chunks(reference, data, request.offset)))
+    }
+
+    type WatchMessageStream = Frames;
+
+    async fn watch_message(
+        &self,
+        request: Request<v1::WatchMessageRequest>,
+    ) -> Answer<Self::WatchMessageStream> {
+        let (principal, request) = open(request);
+        watch::watch(&self.0, principal, &request).map(Response::new)
+    }
+
+    async fn delete_message(
+        &self,
+        request: Request<v1::DeleteMessageRequest>,
+    ) -> Answer<v1::DeleteMessageResponse> {
+        let (principal, request) = open(request);
+        let id = fields::id("message_id", &request.message_id, MessageId::parse)?;
+        self.0
+            .delete_message(&principal, &id)
+            .await
+            .map_err(from_engine)?;
+        Ok(Response::new(v1::DeleteMessageResponse {}))
+    }
+
+    async fn cleanup_messages(
+        &self,
+        request: Request<v1::CleanupMessagesRequest>,
+    ) -> Answer<v1::CleanupMessagesResponse> {
+        let (principal, request) = open(request);
+        let older_than = request
+            .older_than
+            .ok_or_else(|| invalid("older_than", "must be given"))?;
+        let cleanup = Cleanup {
+            older_than: duration_from_v1(&older_than, "older_than")?,
+            session: fields::optional_id("session_id", &request.session_id, SessionId::parse)?,
+            validate_only: request.validate_only,
+        };
+        let count = self
+            .0
+            .cleanup(&principal, &cleanup)
+            .await
+            .map_err(from_engine)?;
+        Ok(Response::new(v1::CleanupMessagesResponse {
+            count: i64::try_from(count).unwrap_or(i64::MAX),
+        }))
+    }
+}
+
+/// Where to list events from; none for the first that is retained.
+fn place(field: &str, cursor: &str) -> Result<Option<Position>, Status> {
+    match cursor.parse().map_err(|problem| invalid(field, problem))? {
+        Start::Snapshot | Start::Earliest => Ok(None),
+        Start::After(place) => Ok(Some(place)),
+        Start::Latest => Err(invalid(field, "must be a place in the log")),
+    }
+}
+
+fn content_source(request: &v1::ReadContentRequest) -> Result<ContentSource, Status> {
+    if request.content_id.is_empty() {
+        let message = fields::id("message_id", &request.message_id, MessageId::parse)?;
+        let block = fields::id("block_id", &request.block_id, BlockId::parse)?;
+        return Ok(ContentSource::Block(message, block));
+    }
+    if !request.message_id.is_empty() || !request.block_id.is_empty() {
+        let problem = "must not be given beside message_id and block_id";
+        return Err(invalid("content_id", problem));
+    }
+    let id = fields::id("content_id", &request.content_id, ContentId::parse)?;
+    Ok(ContentSource::Stored(id))
+}
+
+/// At least one chunk, so that empty content says what it is.
+fn chunks(reference: ContentRef, mut data: Bytes, mut offset: i64) -> Chunks {
+    let mut content = Some(reference_to_v1(&reference));
+    Box::pin(async_stream::stream! {
+        while content.is_some() || !data.is_empty() {
+            let chunk = data.split_to(data.len().min(limits::CHUNK_BYTES));
+            let length = i64::try_from(chunk.len()).unwrap_or_default();
+            yield Ok(v1::ReadContentResponse { content: content.take(), offset, data: chunk });
+            offset += length;
+        }
+    })
+}

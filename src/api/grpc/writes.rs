@@ -1,0 +1,258 @@
+//! Requests that write, as the engine understands them.
+
+use tonic::Status;
+
+use super::{blocks, fields};
+use crate::{
+    api::status::invalid,
+    domain::{
+        command::{AppendText, Command, CreateMessage, StartTask, UpdateTask},
+        ids::{BlockId, Label, MessageId, SessionId, TaskId},
+        limits,
+        message::MessageState,
+        principal::Principal,
+        task::TaskStatus,
+    },
+    engine::{AppendRequest, Request},
+    proto as v1,
+    wire::{content::kind_from_v1, message::role_from_v1, task::status_from_v1},
+};
+
+/// A write, and what the answer to its repeat needs to know.
+pub(super) struct Write {
+    pub(super) request: Request,
+    pub(super) command: Command,
+    pub(super) detail: String,
+}
+
+/// Clears the request id and reads what every write carries.
+macro_rules! envelope {
+    ($principal:expr, $request:ident) => {{
+        let request_id = std::mem::take(&mut $request.request_id);
+        let (message_id, fence) = ($request.message_id.clone(), $request.fence);
+        fields::request($principal, &message_id, fence, &request_id, &$request)?
+    }};
+}
+
+pub(super) fn create_message(
+    request: v1::CreateMessageRequest,
+) -> Result<(SessionId, MessageId, CreateMessage), Status> {
+    let session = fields::id("session_id", &request.session_id, SessionId::parse)?;
+    let message = fields::id_or_fresh("message_id", &request.message_id, MessageId::parse)?;
+    let role = fields::known("role", request.role)?;
+    let parent = fields::optional_id(
+        "parent_message_id",
+        &request.parent_message_id,
+        MessageId::parse,
+    )?;
+    let blocks = request
+        .blocks
+        .into_iter()
+        .enumerate()
+        .map(|(index, block)| blocks::new_block(&format!("blocks[{index}]"), block));
+    let command = CreateMessage {
+        role: role_from_v1(role).ok_or_else(|| invalid("role", "must be given"))?,
+        metadata: fields::metadata("metadata", request.metadata.as_ref())?,
+        parent,
+        blocks: blocks.collect::<Result<_, _>>()?,
+        complete: request.complete,
+    };
+    Ok((session, message, command))
+}
+
+pub(super) fn append_text(
+    principal: Principal,
+    mut request: v1::AppendTextRequest,
+) -> Result<AppendRequest, Status> {
+    let envelope = envelope!(principal, request);
+    if request.delta.is_empty() {
+        return Err(invalid("delta", "must not be empty"));
+    }
+    fields::text("delta", &request.delta, limits::DELTA_BYTES_MAX)?;
+    Ok(AppendRequest {
+        request: envelope,
+        append: AppendText {
+            block: fields::optional_id("block_id", &request.block_id, BlockId::parse)?,
+            new_block: fields::id_or_fresh("block_id", "", BlockId::parse)?,
+            delta: request.delta,
+            expected_offset: request.expected_offset,
+        },
+    })
+}
+
+pub(super) fn add_content(
+    principal: Principal,
+    mut request: v1::AddContentRequest,
+) -> Result<Write, Status> {
+    let envelope = envelope!(principal, request);
+    let block = request
+        .block
+        .ok_or_else(|| invalid("block", "must be given"))?;
+    let block = blocks::new_block("block", block)?;
+    Ok(Write {
+        request: envelope,
+        detail: block.id.to_string(),
+        command: Command::AddContent(block),
+    })
+}
+
+pub(super) fn update_content(
+    principal: Principal,
+    mut request: v1::UpdateContentRequest,
+) -> Result<Write, Status> {
+    let envelope = envelope!(principal, request);
+    let block = request
+        .block
+        .ok_or_else(|| invalid("block", "must be given"))?;
+    Ok(Write {
+        request: envelope,
+        detail: String::new(),
+        command: Command::UpdateContent(blocks::update("block", block)?),
+    })
+}
+
+pub(super) fn publish_event(
+    principal: Principal,
+    mut request: v1::PublishEventRequest,
+) -> Result<Write, Status> {
+    Ok(Write {
+        request: envelope!(principal, request),
+        detail: String::new(),
+        command: Command::Publish {
+            name: fields::id("name", &request.name, Label::parse)?,
+            data: fields::metadata("data", request.data.as_ref())?,
+        },
+    })
+}
+
+pub(super) fn end_message(
+    principal: Principal,
+    mut request: v1::EndMessageRequest,
+) -> Result<Write, Status> {
+    let envelope = envelope!(principal, request);
+    let state = match fields::known("state", request.state)? {
+        v1::MessageState::Unspecified | v1::MessageState::Completed => MessageState::Completed,
+        v1::MessageState::Failed => MessageState::Failed,
+        v1::MessageState::Cancelled => MessageState::Cancelled,
+        v1::MessageState::Streaming | v1::MessageState::Interrupted => {
+            return Err(invalid("state", "must be COMPLETED, FAILED or CANCELLED"));
+        }
+    };
+    if state == MessageState::Completed && !request.error.is_empty() {
+        return Err(invalid(
+            "error",
+            "must be empty in a message that is COMPLETED",
+        ));
+    }
+    fields::text("error", &request.error, limits::NOTE_BYTES_MAX)?;
+    Ok(Write {
+        request: envelope,
+        detail: String::new(),
+        command: Command::End {
+            state,
+            error: request.error,
+        },
+    })
+}
+
+pub(super) fn start_task(
+    principal: Principal,
+    mut request: v1::StartTaskRequest,
+) -> Result<Write, Status> {
+    let envelope = envelope!(principal, request);
+    let id = fields::id_or_fresh("task_id", &request.task_id, TaskId::parse)?;
+    fields::optional_id("queue", &request.queue, Label::parse)?;
+    let placeholder = request.placeholder.unwrap_or_default();
+    if placeholder.content.is_some() {
+        return Err(invalid(
+            "placeholder.content",
+            "must not be given: it is what is to come",
+        ));
+    }
+    let kind = fields::known("placeholder.content_type", placeholder.content_type)?;
+    let block = fields::id_or_fresh(
+        "placeholder.block_id",
+        &placeholder.block_id,
+        BlockId::parse,
+    )?;
+    let metadata = fields::metadata("placeholder.metadata", placeholder.metadata.as_ref())?;
+    Ok(Write {
+        request: envelope,
+        detail: id.to_string(),
+        command: Command::StartTask(StartTask {
+            id,
+            kind: fields::id("task_type", &request.task_type, Label::parse)?,
+            params: fields::metadata("params", request.params.as_ref())?,
+            max_attempts: match request.max_attempts {
+                0 => limits::ATTEMPTS_DEFAULT,
+                attempts => attempts,
+            },
+            block,
+            content_kind: kind_from_v1(kind),
+            metadata,
+        }),
+    })
+}
+
+pub(super) fn update_task(
+    principal: Principal,
+    mut request: v1::UpdateTaskRequest,
+) -> Result<Write, Status> {
+    let envelope = envelope!(principal, request);
+    let id = fields::id("task_id", &request.task_id, TaskId::parse)?;
+    let status = status_from_v1(fields::known("status", request.status)?);
+    if request
+        .progress
+        .is_some_and(|progress| !(0.0..=1.0).contains(&progress))
+    {
+        return Err(invalid("progress", "must be between 0 and 1"));
+    }
+    let status_text = request.status_text.as_deref().unwrap_or_default();
+    fields::text("status_text", status_text, limits::LINE_BYTES_MAX)?;
+    fields::text("error", &request.error, limits::NOTE_BYTES_MAX)?;
+    let has_failed = matches!(status, Some(TaskStatus::Failed | TaskStatus::Cancelled));
+    if !request.error.is_empty() && !has_failed {
+        return Err(invalid(
+            "error",
+            "must be empty unless the task is FAILED or CANCELLED",
+        ));
+    }
+    let content = request.content.map(|block| {
+        let metadata = fields::metadata("content.metadata", block.metadata.as_ref())?;
+        let content = block
+            .content
+            .ok_or_else(|| invalid("content.content", "must be one of the kinds"))?;
+        Ok::<_, Status>((metadata, blocks::content("content", content, false)?))
+    });
+    Ok(Write {
+        request: envelope,
+        detail: id.to_string(),
+        command: Command::UpdateTask(UpdateTask {
+            id,
+            status,
+            progress: request.progress,
+            status_text: request.status_text,
+            content: content.transpose()?,
+            error: request.error,
+            attempt: request.attempt,
+        }),
+    })
+}
+
+pub(super) fn cancel_task(
+    principal: Principal,
+    mut request: v1::CancelTaskRequest,
+) -> Result<Write, Status> {
+    let envelope = envelope!(principal, request);
+    let id = fields::id("task_id", &request.task_id, TaskId::parse)?;
+    fields::text("reason", &request.reason, limits::NOTE_BYTES_MAX)?;
+    let reason = match request.reason {
+        reason if reason.is_empty() => "cancelled".to_owned(),
+        reason => reason,
+    };
+    Ok(Write {
+        request: envelope,
+        detail: id.to_string(),
+        command: Command::CancelTask { id, reason },
+    })
+}

@@ -1,0 +1,5 @@
+//! The doors: what comes in is parsed, the engine is called, the answer is
+//! converted. One table says what an error means outside.
+
+pub mod grpc;
+pub mod status;

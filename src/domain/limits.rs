@@ -1,0 +1,40 @@
+//! What the service accepts. GetServerInfo tells clients.
+
+/// Longest id, in bytes.
+pub const ID_BYTES_MAX: usize = 128;
+/// Longest metadata, params or custom event data, in bytes of JSON.
+pub const METADATA_BYTES_MAX: usize = 16 * 1024;
+/// Longest delta of one append, in bytes.
+pub const DELTA_BYTES_MAX: usize = 256 * 1024;
+/// Largest content of one block, in bytes.
+pub const BLOCK_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Most blocks in a message.
+pub const BLOCKS_MAX: usize = 1_000;
+/// Most tasks of a message that are neither completed, failed nor cancelled.
+pub const OPEN_TASKS_MAX: usize = 100;
+/// Largest answer or frame, in bytes: half of what gRPC clients accept unasked.
+pub const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Content over this many bytes is kept out of line (the seed's threshold).
+pub const INLINE_BYTES_MAX: usize = 10_000;
+/// Page size where a request names none.
+pub const PAGE_SIZE_DEFAULT: usize = 50;
+/// Largest page; larger wishes are cut to it.
+pub const PAGE_SIZE_MAX: usize = 1_000;
+/// Longest url of a medium, in bytes.
+pub const URL_BYTES_MAX: usize = 8_192;
+/// Longest text for people (error, caption, reason), in bytes. Errors travel in
+/// HTTP/2 headers, which clients limit to 8 KiB.
+pub const NOTE_BYTES_MAX: usize = 4_096;
+/// Longest one-line text (status text, file name), in bytes.
+pub const LINE_BYTES_MAX: usize = 1_024;
+/// Longest short name (media type, language, tool), in bytes.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Most attempts at a task where a request names no number.
+pub const ATTEMPTS_DEFAULT: u32 = 5;
+/// Request ids that a message remembers.
+pub const REPEATS_MAX: usize = 64;
+/// Most events in one entry of a log: a reader looks this far back for the
+/// entry that holds a cursor.
+pub const ENTRY_EVENTS_MAX: u64 = 64;
+/// Bytes of a chunk of content.
+pub const CHUNK_BYTES: usize = 256 * 1024;

@@ -1,0 +1,24 @@
+//! What a conversation is and which changes it allows.
+//!
+//! Pure: nothing here waits, reads a clock, draws an id or logs. Time and fresh
+//! ids arrive as arguments.
+
+pub mod command;
+pub mod content;
+pub mod cursor;
+pub mod decide;
+pub mod event;
+pub mod ids;
+pub mod limits;
+pub mod message;
+pub mod offload;
+pub mod principal;
+pub mod refusal;
+pub mod session;
+pub mod task;
+
+/// A point in time, in UTC, exact to the microsecond.
+pub type Time = chrono::DateTime<chrono::Utc>;
+
+/// What a product keeps with a session, message, block or task: a JSON object.
+pub type Metadata = serde_json::Map<String, serde_json::Value>;

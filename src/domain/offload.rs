@@ -1,0 +1,117 @@
+//! Content that is too large to stay in a snapshot or an event is kept apart.
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use super::{
+    content::{Block, Content, ContentRef},
+    event::Change,
+    ids::{BlockId, ContentId},
+    limits,
+    message::Message,
+};
+
+/// Content to be kept out of line, in the same commit as what refers to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Blob {
+    /// What refers to it.
+    pub reference: ContentRef,
+    /// Its name.
+    pub id: ContentId,
+    /// Where the bytes come from.
+    pub bytes: BlobBytes,
+}
+
+/// Where the bytes of a blob come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BlobBytes {
+    /// The request.
+    Given(Bytes),
+    /// The text of this block, which the store holds already.
+    TextOf(BlockId),
+}
+
+/// Replaces oversize content in `changes` by references, and gives what they
+/// refer to. `fresh` draws ids.
+pub fn offload(
+    message: Option<&Message>,
+    changes: &mut [Change],
+    mut fresh: impl FnMut() -> ContentId,
+) -> Vec<Blob> {
+    let mut blobs = Vec::new();
+    // Texts as they will be when the change that ends the message is applied.
+    let mut open: Vec<Block> = message
+        .map(|message| message.open_blocks().cloned().collect())
+        .unwrap_or_default();
+    for change in changes {
+        match change {
+            Change::ContentAdded(block) | Change::ContentUpdated(block) => {
+                open.retain(|old| old.id != block.id);
+                if block.open_text().is_some() {
+                    open.push(block.clone());
+                }
+                if block.is_oversize()
+                    && let Some(content) = &mut block.content
+                    && let Some(bytes) = content.inline()
+                {
+                    let blob = Blob::new(fresh(), content, &bytes, BlobBytes::Given(bytes.clone()));
+                    content.store_at(blob.reference.clone());
+                    blobs.push(blob);
+                }
+            }
+            Change::TextAppended { block, delta, .. } => {
+                let grown = open.iter_mut().find(|open| open.id == *block);
+                let content = grown.and_then(|block| block.content.as_mut());
+                if let Some(text) = content.and_then(Content::text_mut) {
+                    text.push_str(delta);
+                }
+            }
+            Change::Ended { sealed, .. } => {
+                for blob in seal(&open, &mut fresh) {
+                    sealed.push(blob.0);
+                    blobs.push(blob.1);
+                }
+            }
+            _ => {}
+        }
+    }
+    blobs
+}
+
+type Sealed = ((BlockId, ContentRef), Blob);
+
+/// The long ones among the texts that an end seals.
+fn seal(open: &[Block], fresh: &mut impl FnMut() -> ContentId) -> Vec<Sealed> {
+    let long = open.iter().filter_map(|block| {
+        let content = block.content.as_ref()?;
+        let bytes = content.inline()?;
+        (bytes.len() > limits::INLINE_BYTES_MAX).then(|| {
+            let text = BlobBytes::TextOf(block.id.clone());
+            let blob = Blob::new(fresh(), content, &bytes, text);
+            ((block.id.clone(), blob.reference.clone()), blob)
+        })
+    });
+    long.collect()
+}
+
+impl Blob {
+    fn new(id: ContentId, content: &Content, bytes: &[u8], from: BlobBytes) -> Self {
+        let reference = ContentRef {
+            id: Some(id.clone()),
+            size: bytes.len() as u64,
+            media_type: content.media_type().to_owned(),
+            sha256: sha256_hex(bytes),
+        };
+        Self {
+            reference,
+            id,
+            bytes: from,
+        }
+    }
+}
+
+/// SHA-256 in lower-case hex.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}

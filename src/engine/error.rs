@@ -1,0 +1,26 @@
+//! Why the service did not do what it was asked.
+
+use crate::{domain::refusal::Refusal, store::StoreError};
+
+/// Why the service did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EngineError {
+    /// The rules forbid it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Redis failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Others changed the message faster than this write could be decided.
+    #[error("the message changes too fast, try again")]
+    Contended,
+    /// A watcher has not read for too long.
+    #[error("the watcher has not read for {seconds} s")]
+    SlowWatcher {
+        /// How long.
+        seconds: u64,
+    },
+    /// A watch lasted as long as it was asked to.
+    #[error("the watch has lasted as long as was asked")]
+    WatchExpired,
+}

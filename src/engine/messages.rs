@@ -1,0 +1,237 @@
+//! Messages: created, read, erased.
+
+use std::time::Duration;
+
+use super::{
+    Engine, EngineError, Receipt, View, clock,
+    write::{apply_all, fresh_content},
+};
+use crate::{
+    domain::{
+        Time,
+        command::CreateMessage,
+        decide,
+        event::{Change, Event},
+        ids::{MessageId, SessionId, UserId},
+        message::Message,
+        offload::offload,
+        principal::Principal,
+        refusal::Refusal,
+    },
+    store::{Admission, Commit, Committed, Inspected},
+};
+
+/// A message that was created, now or before.
+#[derive(Debug, Clone)]
+pub struct Created {
+    /// The message.
+    pub view: View,
+    /// It was created now.
+    pub created: bool,
+    /// Where.
+    pub receipt: Receipt,
+}
+
+/// Which messages to erase by age.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cleanup {
+    /// Those created longer ago than this.
+    pub older_than: Duration,
+    /// Only in this session.
+    pub session: Option<SessionId>,
+    /// Count only.
+    pub validate_only: bool,
+}
+
+impl Engine {
+    /// Creates a message, or finds it.
+    pub async fn create_message(
+        &self,
+        principal: &Principal,
+        session: &SessionId,
+        id: &MessageId,
+        command: &CreateMessage,
+    ) -> Result<Created, EngineError> {
+        let now = clock::now();
+        let mut changes = decide::create(command, now)?;
+        let user = match self
+            .store
+            .admit(session, id, principal.owner(), now)
+            .await?
+        {
+            Admission::Granted(user) => user,
+            Admission::Missing => return Err(Refusal::SessionUnknown(session.clone()).into()),
+            Admission::Closed => {
+                let closed = Refusal::SessionClosed(session.clone());
+                return self
+                    .find_created(principal, session, id, command, closed)
+                    .await;
+            }
+        };
+        let blobs = offload(None, &mut changes, fresh_content);
+        let message = fold(id, session, &user, &changes, now)
+            .ok_or_else(|| Refusal::MessageUnknown(id.clone()))?;
+        let commit = Commit {
+            before: None,
+            after: &message,
+            changes: &changes,
+            time: now,
+            blobs: &blobs,
+            request: None,
+        };
+        let (committed, touched) = tokio::join!(
+            self.store.commit(commit),
+            self.store.touch_user(&user, session, now)
+        );
+        touched?;
+        if committed? != Committed::Exists {
+            return Ok(Created {
+                receipt: Receipt::new(message.head),
+                view: self.view(message).await?,
+                created: true,
+            });
+        }
+        let exists = Refusal::MessageExists(id.clone());
+        self.find_created(principal, session, id, command, exists)
+            .await
+    }
+
+    /// The message, if it is the one that `command` would have created;
+    /// `otherwise` if not.
+    async fn find_created(
+        &self,
+        principal: &Principal,
+        session: &SessionId,
+        id: &MessageId,
+        command: &CreateMessage,
+        otherwise: Refusal,
+    ) -> Result<Created, EngineError> {
+        let Some(loaded) = self.store.load(id).await? else {
+            return Err(otherwise.into());
+        };
+        let message = loaded.message;
+        principal.authorize(&message.user, otherwise.clone())?;
+        if message.session != *session {
+            self.store
+                .forget_messages(session, std::slice::from_ref(id))
+                .await?;
+        }
+        if message.session != *session || message.role != command.role {
+            return Err(Refusal::MessageExists(id.clone()).into());
+        }
+        Ok(Created {
+            receipt: Receipt {
+                deduplicated: true,
+                ..Receipt::new(message.head)
+            },
+            view: self.view(message).await?,
+            created: false,
+        })
+    }
+
+    /// A message as it stands.
+    pub async fn message(
+        &self,
+        principal: &Principal,
+        id: &MessageId,
+    ) -> Result<View, EngineError> {
+        let loaded = self.load_for(principal, id).await?;
+        self.view(loaded.message).await
+    }
+
+    /// A message, and how it lies in Redis.
+    pub async fn inspect(
+        &self,
+        principal: &Principal,
+        id: &MessageId,
+    ) -> Result<(View, Inspected), EngineError> {
+        let loaded = self.load_for(principal, id).await?;
+        let inspected = self.store.inspect(&loaded).await?;
+        Ok((self.view(loaded.message).await?, inspected))
+    }
+
+    /// Erases a message.
+    pub async fn delete_message(
+        &self,
+        principal: &Principal,
+        id: &MessageId,
+    ) -> Result<(), EngineError> {
+        let message = self.load_for(principal, id).await?.message;
+        if !self.store.delete_message(id, &message.session).await? {
+            return Err(Refusal::MessageUnknown(id.clone()).into());
+        }
+        Ok(())
+    }
+
+    /// Erases messages by age, whatever their state, and counts them.
+    pub async fn cleanup(
+        &self,
+        principal: &Principal,
+        cleanup: &Cleanup,
+    ) -> Result<u64, EngineError> {
+        let age = chrono::TimeDelta::from_std(cleanup.older_than).unwrap_or(chrono::TimeDelta::MAX);
+        // Before the beginning of time there is nothing.
+        let Some(before) = clock::now().checked_sub_signed(age) else {
+            return Ok(0);
+        };
+        if let Some(session) = &cleanup.session {
+            self.session(principal, session).await?;
+            return self
+                .cleanup_session(session, before, cleanup.validate_only)
+                .await;
+        }
+        let mut count = 0;
+        let mut place = 0;
+        loop {
+            let (next, sessions) = self.store.scan_sessions(place).await?;
+            for session in &sessions {
+                if self.session(principal, session).await.is_ok() {
+                    count += self
+                        .cleanup_session(session, before, cleanup.validate_only)
+                        .await?;
+                }
+            }
+            if next == 0 {
+                return Ok(count);
+            }
+            place = next;
+        }
+    }
+
+    async fn cleanup_session(
+        &self,
+        session: &SessionId,
+        before: Time,
+        validate_only: bool,
+    ) -> Result<u64, EngineError> {
+        let messages = self.store.messages_before(session, before).await?;
+        if validate_only {
+            let exist = self.store.exist(&messages).await?;
+            return Ok(exist.into_iter().filter(|exists| *exists).count() as u64);
+        }
+        let mut count = 0;
+        for message in &messages {
+            count += u64::from(self.store.delete_message(message, session).await?);
+        }
+        Ok(count)
+    }
+}
+
+/// The message that its first changes make.
+fn fold(
+    id: &MessageId,
+    session: &SessionId,
+    user: &UserId,
+    changes: &[Change],
+    time: Time,
+) -> Option<Message> {
+    let (first, rest) = changes.split_first()?;
+    let first = Event {
+        sequence: 1,
+        time,
+        change: first.clone(),
+    };
+    let mut message = Message::started(id.clone(), session.clone(), user.clone(), &first)?;
+    apply_all(&mut message, rest, time);
+    Some(message)
+}

@@ -1,0 +1,56 @@
+//! What the service can do. Every door calls this, and adds no rule of its own.
+//!
+//! A write loads, decides and commits ([`Engine::write`]), or appends text
+//! without loading anything ([`Engine::append_text`]). A watch replays, then
+//! follows ([`Engine::watch`]).
+
+mod append;
+mod clock;
+mod content;
+mod error;
+mod events;
+mod listing;
+mod messages;
+mod sessions;
+mod view;
+mod watch;
+mod write;
+
+pub use self::clock::{fresh_id, now};
+pub use self::{
+    append::{AppendOutcome, AppendRequest},
+    content::ContentSource,
+    error::EngineError,
+    events::EventPage,
+    listing::{MessagePage, PageRequest, SessionPage},
+    messages::{Cleanup, Created},
+    view::View,
+    watch::WatchRequest,
+    write::{Receipt, Request, Written},
+};
+
+use crate::{store::Store, tail::Hub};
+
+/// The service, without its doors. Cloning shares it.
+#[derive(Clone)]
+pub struct Engine {
+    store: Store,
+    hub: Hub,
+}
+
+impl Engine {
+    /// A service on this store, whose watches follow this hub.
+    pub fn new(store: Store, hub: Hub) -> Self {
+        Self { store, hub }
+    }
+
+    /// What is followed here.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Where everything is kept.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+}

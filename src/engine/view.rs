@@ -1,0 +1,85 @@
+//! Messages as clients see them.
+
+use super::{Engine, EngineError};
+use crate::{
+    domain::{content::Content, ids::ContentId, limits, message::Message},
+    proto as v1,
+    wire::message::message_to_v1,
+};
+
+/// A message with its text, of which more may be out of line than fits.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The message.
+    pub message: Message,
+    text: String,
+    is_truncated: bool,
+}
+
+impl View {
+    /// The message for clients, cut to fit into one frame.
+    pub fn to_v1(&self) -> v1::Message {
+        message_to_v1(&self.message, self.text.clone(), self.is_truncated)
+    }
+}
+
+/// One TEXT block's part of the text.
+enum Part<'a> {
+    Inline(&'a str),
+    Stored(&'a ContentId),
+}
+
+impl Engine {
+    /// Adds to a message the text that it keeps out of line, as far as it fits
+    /// into a frame.
+    pub(super) async fn view(&self, message: Message) -> Result<View, EngineError> {
+        let (parts, is_truncated) = parts(&message);
+        let stored: Vec<&ContentId> = parts
+            .iter()
+            .filter_map(|part| match part {
+                Part::Stored(id) => Some(*id),
+                Part::Inline(_) => None,
+            })
+            .collect();
+        let mut stored = match stored.as_slice() {
+            [] => Vec::new(),
+            ids => self.store.read_texts(ids).await?,
+        }
+        .into_iter();
+        let text = parts
+            .iter()
+            .map(|part| match part {
+                Part::Inline(text) => (*text).to_owned(),
+                Part::Stored(_) => stored.next().unwrap_or_default(),
+            })
+            .collect();
+        Ok(View {
+            text,
+            is_truncated,
+            message,
+        })
+    }
+}
+
+/// The parts of the text that may fit, and whether there are others.
+fn parts(message: &Message) -> (Vec<Part<'_>>, bool) {
+    let mut parts = Vec::new();
+    let mut size = 0;
+    for content in message.text_blocks().filter_map(|b| b.content.as_ref()) {
+        let stored = content.stored().map_or(0, |stored| stored.size);
+        size += content.inline_size() as u64 + stored;
+        let part = match (content.text(), content.stored().and_then(|s| s.id.as_ref())) {
+            (Some(text), _) => Part::Inline(text),
+            (None, Some(_)) if size > limits::FRAME_BYTES_MAX as u64 => return (parts, true),
+            (None, Some(id)) => Part::Stored(id),
+            (None, None) => continue,
+        };
+        parts.push(part);
+    }
+    (parts, false)
+}
+
+/// Whether content is text that can be read as it is.
+pub(super) fn inline_bytes(content: Option<&Content>) -> bytes::Bytes {
+    content.and_then(Content::inline).unwrap_or_default()
+}

@@ -1,0 +1,461 @@
+//! Watching a message: replay, then follow.
+//!
+//! A watcher is a cursor: it takes what comes after it from the hub's topic, and
+//! from the log where the topic no longer has it. There is no hand-over between
+//! two sources that could lose or double an event.
+
+use std::{collections::HashSet, time::Duration};
+
+use async_stream::try_stream;
+use tokio::{
+    sync::watch::Receiver,
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_stream::Stream;
+use tracing::debug;
+
+use super::{Engine, EngineError, events::READ_ENTRIES};
+use crate::{
+    domain::{
+        cursor::{Cursor, Position, Start},
+        ids::{MessageId, SessionId},
+        message::MessageState,
+        principal::Principal,
+        refusal::Refusal,
+    },
+    proto as v1,
+    store::{Look, Page, Resume},
+    tail::{Expected, Follower, Frame, Ready, Standing},
+    wire::frame::{EncodedFrame, GapReason, WatchEnd},
+};
+
+/// A watcher that takes nothing for so long is ended.
+const STALL_MAX: Duration = Duration::from_secs(60);
+/// How long an open watch waits before it asks a Redis that failed again.
+const RETRY_DELAY: Duration = Duration::from_millis(250);
+
+/// What to watch, and from where.
+#[derive(Debug, Clone)]
+pub struct WatchRequest {
+    /// Who asks.
+    pub principal: Principal,
+    /// Which message.
+    pub message: MessageId,
+    /// From where.
+    pub start: Start,
+    /// Refuse rather than send a gap and a snapshot.
+    pub fail_on_gap: bool,
+    /// Wait for a message that does not exist yet.
+    pub wait_for_create: bool,
+    /// Events of these types only; of all where empty.
+    pub event_types: HashSet<v1::EventType>,
+    /// End the watch after so long.
+    pub max_wait: Option<Duration>,
+}
+
+impl Engine {
+    /// Watches a message. The stream ends after an `end` frame, or with an
+    /// error that is about the connection, not the message.
+    pub fn watch(
+        &self,
+        request: WatchRequest,
+    ) -> impl Stream<Item = Result<EncodedFrame, EngineError>> + Send + use<> {
+        let mut watcher = Watcher::new(self.clone(), request);
+        try_stream! {
+            while watcher.stage != Stage::Done {
+                for frame in watcher.next().await? {
+                    let offered = Instant::now();
+                    yield frame;
+                    let stalled = offered.elapsed();
+                    if stalled > STALL_MAX {
+                        Err(EngineError::SlowWatcher { seconds: stalled.as_secs() })?;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where a watch stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It looks for its place in the log.
+    Opening(Start),
+    /// It waits for the message to be created.
+    Awaiting,
+    /// It sends what comes after its cursor.
+    Following,
+    /// The `end` frame was given out.
+    Done,
+}
+
+struct Watcher {
+    engine: Engine,
+    request: WatchRequest,
+    deadline: Option<Instant>,
+    stage: Stage,
+    /// Everything up to here was given out.
+    seen: Option<Cursor>,
+    is_caught_up: bool,
+    session: Option<SessionId>,
+    /// How far the log reached when it was opened.
+    head: Option<Cursor>,
+    /// How the message ended, if it has: known from the opening, or from the
+    /// event that says so.
+    ended: Option<MessageState>,
+    /// None where the message had ended before.
+    follower: Option<Follower>,
+    birth: Option<Receiver<Expected>>,
+    beat: u64,
+    /// Nothing was given out since the last beat.
+    is_quiet: bool,
+}
+
+/// What ended a wait.
+enum Woken {
+    News,
+    Drain,
+}
+
+type Frames = Result<Vec<EncodedFrame>, EngineError>;
+
+impl Watcher {
+    fn new(engine: Engine, request: WatchRequest) -> Self {
+        Self {
+            deadline: request.max_wait.map(|wait| Instant::now() + wait),
+            stage: Stage::Opening(request.start),
+            engine,
+            request,
+            seen: None,
+            is_caught_up: false,
+            session: None,
+            head: None,
+            ended: None,
+            follower: None,
+            birth: None,
+            beat: 0,
+            is_quiet: false,
+        }
+    }
+
+    /// What is sent next. May be nothing.
+    async fn next(&mut self) -> Frames {
+        match self.stage {
+            Stage::Opening(start) => match self.open(start).await {
+                // An open watch outlives a Redis that is away.
+                Err(EngineError::Store(error)) if self.seen.is_some() => {
+                    debug!(%error, "an open watch waits for redis");
+                    self.pause().await
+                }
+                frames => frames,
+            },
+            Stage::Awaiting => self.wait_for_birth().await,
+            Stage::Following => self.follow().await,
+            Stage::Done => Ok(Vec::new()),
+        }
+    }
+
+    async fn open(&mut self, start: Start) -> Frames {
+        let frames = match start {
+            Start::Snapshot => self.open_with_snapshot(None).await?,
+            Start::Earliest => self.open_at(None, start).await?,
+            Start::Latest => self.open_at(None, start).await?,
+            Start::After(place) => self.open_at(Some(place), start).await?,
+        };
+        match frames {
+            Some(frames) => {
+                self.stage = Stage::Following;
+                Ok(frames)
+            }
+            None if self.seen.is_some() => self.end_of_missing().await,
+            None if self.request.wait_for_create => {
+                self.birth = Some(self.engine.hub.await_birth(&self.request.message));
+                self.stage = Stage::Awaiting;
+                Ok(Vec::new())
+            }
+            None => Err(Refusal::MessageUnknown(self.request.message.clone()).into()),
+        }
+    }
+
+    /// Ends the watch of a message that is gone.
+    async fn end_of_missing(&mut self) -> Frames {
+        let look = match (&self.session, self.seen) {
+            (Some(session), Some(seen)) => {
+                let followed = std::iter::once((&self.request.message, session, seen));
+                self.engine.store.look(followed).await?.pop()
+            }
+            _ => None,
+        };
+        Ok(self.end(match look {
+            Some(Look::Deleted) => WatchEnd::Deleted,
+            _ => WatchEnd::Expired,
+        }))
+    }
+
+    /// Begins with the whole message, after a gap if there is one; none where
+    /// there is no such message.
+    async fn open_with_snapshot(
+        &mut self,
+        gap: Option<EncodedFrame>,
+    ) -> Result<Option<Vec<EncodedFrame>>, EngineError> {
+        let Some(loaded) = self.engine.store.load(&self.request.message).await? else {
+            return Ok(None);
+        };
+        let message = loaded.message;
+        self.authorize(&message.user)?;
+        let state = message.state;
+        self.opened_at(&message.session.clone(), message.head, state);
+        self.seen = Some(message.head);
+        let snapshot = EncodedFrame::snapshot(self.engine.view(message).await?.to_v1());
+        Ok(Some(gap.into_iter().chain([snapshot]).collect()))
+    }
+
+    /// Begins with what follows a place; none where there is no such message.
+    async fn open_at(
+        &mut self,
+        place: Option<Position>,
+        start: Start,
+    ) -> Result<Option<Vec<EncodedFrame>>, EngineError> {
+        let sequence = place.map_or(0, |place| place.sequence);
+        // Of what there is before the head, `Latest` wants nothing.
+        let count = usize::from(start != Start::Latest) * READ_ENTRIES;
+        let page = self
+            .engine
+            .store
+            .replay(&self.request.message, sequence, count)
+            .await?;
+        let Some(page) = page else {
+            return Ok(None);
+        };
+        self.authorize(&page.user)?;
+        let (session, head, state) = (page.session.clone(), page.head, page.state);
+        let (gap, events) = match place {
+            Some(place) => match page.resume(place) {
+                Resume::Continue(events) => (None, events),
+                Resume::Gap(reason) => return self.gap(place, reason).await,
+            },
+            None => (self.trimmed(&page, start)?, page.events),
+        };
+        self.opened_at(&session, head, state);
+        self.seen = match place {
+            // The log knows the time that a bare sequence leaves out.
+            Some(_) if events.is_empty() => Some(head),
+            None if start == Start::Latest => Some(head),
+            _ => None,
+        };
+        let frames = self.take(events.into_iter().map(Frame::from).collect());
+        Ok(Some(gap.into_iter().chain(frames).collect()))
+    }
+
+    /// The gap before the first event that is retained, for a watch from there.
+    fn trimmed(&self, page: &Page, start: Start) -> Result<Option<EncodedFrame>, Refusal> {
+        let first = page
+            .events
+            .first()
+            .map_or(1, |placed| placed.cursor.sequence);
+        if start != Start::Earliest || first == 1 {
+            return Ok(None);
+        }
+        if self.request.fail_on_gap {
+            return Err(Refusal::CursorOutOfRange);
+        }
+        Ok(Some(EncodedFrame::gap("0".to_owned(), GapReason::Trimmed)))
+    }
+
+    async fn gap(
+        &mut self,
+        place: Position,
+        reason: GapReason,
+    ) -> Result<Option<Vec<EncodedFrame>>, EngineError> {
+        if self.request.fail_on_gap {
+            return Err(Refusal::CursorOutOfRange.into());
+        }
+        let cursor = match place.time {
+            Some(time) => Cursor {
+                sequence: place.sequence,
+                time,
+            }
+            .to_string(),
+            None => place.sequence.to_string(),
+        };
+        self.open_with_snapshot(Some(EncodedFrame::gap(cursor, reason)))
+            .await
+    }
+
+    fn authorize(&self, owner: &crate::domain::ids::UserId) -> Result<(), Refusal> {
+        let unknown = Refusal::MessageUnknown(self.request.message.clone());
+        self.request.principal.authorize(owner, unknown)
+    }
+
+    /// Remembers what the log was like, and follows it if it goes on.
+    fn opened_at(&mut self, session: &SessionId, head: Cursor, state: MessageState) {
+        self.session = Some(session.clone());
+        self.head = Some(head);
+        self.ended = (state != MessageState::Streaming).then_some(state);
+        self.follower = match self.ended {
+            Some(_) => None,
+            None => Some(self.engine.hub.follow(&self.request.message, session, head)),
+        };
+        if let Some(follower) = &mut self.follower {
+            self.beat = follower.news().beat;
+        }
+    }
+
+    /// Sends what comes after the cursor, or waits for it.
+    async fn follow(&mut self) -> Frames {
+        let Some(seen) = self.seen else {
+            // The log holds nothing, not even its first event.
+            return Ok(self.end(WatchEnd::Expired));
+        };
+        let reached = self.head.is_none_or(|head| seen.sequence >= head.sequence);
+        let ready = match &self.follower {
+            Some(follower) => follower.after(seen),
+            None if reached => Ready::Nothing,
+            None => Ready::Behind,
+        };
+        match ready {
+            Ready::Frames(frames) => Ok(self.take(frames)),
+            Ready::Behind => self.catch_up(seen).await,
+            Ready::Nothing => {
+                let mut frames = Vec::new();
+                if reached && !self.is_caught_up {
+                    self.is_caught_up = true;
+                    frames.push(EncodedFrame::caught_up(self.seen));
+                }
+                if let Some(state) = self.ended.filter(|_| reached) {
+                    frames.extend(self.end(WatchEnd::MessageEnded(state)));
+                }
+                match frames.is_empty() {
+                    true => self.wait_for_news().await,
+                    false => Ok(frames),
+                }
+            }
+        }
+    }
+
+    /// Reads from the log what the topic no longer has.
+    async fn catch_up(&mut self, seen: Cursor) -> Frames {
+        let replay = self
+            .engine
+            .store
+            .replay(&self.request.message, seen.sequence, READ_ENTRIES);
+        match replay.await {
+            Ok(Some(page)) => match page.resume(seen.into()) {
+                Resume::Continue(events) if !events.is_empty() => {
+                    Ok(self.take(events.into_iter().map(Frame::from).collect()))
+                }
+                // Between two looks the log has become another.
+                Resume::Continue(_) | Resume::Gap(_) => self.reopen(seen).await,
+            },
+            Ok(None) => self.reopen(seen).await,
+            Err(error) => {
+                debug!(%error, "an open watch waits for redis");
+                self.pause().await
+            }
+        }
+    }
+
+    async fn reopen(&mut self, seen: Cursor) -> Frames {
+        self.follower = None;
+        self.stage = Stage::Opening(Start::After(seen.into()));
+        Ok(Vec::new())
+    }
+
+    async fn wait_for_news(&mut self) -> Frames {
+        let Some(follower) = &mut self.follower else {
+            return Ok(Vec::new());
+        };
+        let drain = self.engine.hub.drain();
+        let woken = tokio::select! {
+            () = drain.cancelled() => Woken::Drain,
+            () = follower.changed() => Woken::News,
+            () = until(self.deadline) => return Err(EngineError::WatchExpired),
+        };
+        let news = follower.news();
+        match (woken, news.standing, self.seen) {
+            (Woken::Drain, _, _) => Ok(self.end(WatchEnd::Draining)),
+            (Woken::News, Standing::Over(end), _) => Ok(self.end(end)),
+            (Woken::News, Standing::Changed, Some(seen)) => self.reopen(seen).await,
+            (Woken::News, _, _) => Ok(self.heartbeat(news.beat)),
+        }
+    }
+
+    async fn wait_for_birth(&mut self) -> Frames {
+        let Some(birth) = &mut self.birth else {
+            return Ok(Vec::new());
+        };
+        let drain = self.engine.hub.drain();
+        tokio::select! {
+            () = drain.cancelled() => return Ok(self.end(WatchEnd::Draining)),
+            _ = birth.changed() => {}
+            () = until(self.deadline) => return Err(EngineError::WatchExpired),
+        }
+        let Expected { is_born, beat } = *birth.borrow_and_update();
+        if is_born {
+            self.birth = None;
+            self.stage = Stage::Opening(self.request.start);
+        }
+        Ok(self.heartbeat(beat))
+    }
+
+    /// A heartbeat, if one is due and nothing else was sent since the last.
+    fn heartbeat(&mut self, beat: u64) -> Vec<EncodedFrame> {
+        if beat == self.beat {
+            return Vec::new();
+        }
+        self.beat = beat;
+        // There are two beats in the interval that clients are promised.
+        self.is_quiet = !self.is_quiet;
+        match self.is_quiet {
+            true => Vec::new(),
+            false => vec![EncodedFrame::heartbeat(self.seen)],
+        }
+    }
+
+    /// Moves the cursor over frames, and gives those that are wanted.
+    fn take(&mut self, frames: Vec<Frame>) -> Vec<EncodedFrame> {
+        let mut wanted = Vec::with_capacity(frames.len());
+        for frame in frames {
+            self.seen = Some(frame.cursor);
+            if frame.ended.is_some() {
+                self.ended = frame.ended;
+                self.head = Some(frame.cursor);
+            }
+            if self.wants(frame.event_type) {
+                wanted.push(frame.encoded);
+            }
+        }
+        if !wanted.is_empty() {
+            self.is_quiet = false;
+        }
+        wanted
+    }
+
+    fn wants(&self, event_type: v1::EventType) -> bool {
+        let types = &self.request.event_types;
+        types.is_empty() || types.contains(&event_type)
+    }
+
+    fn end(&mut self, end: WatchEnd) -> Vec<EncodedFrame> {
+        self.stage = Stage::Done;
+        self.follower = None;
+        vec![EncodedFrame::end(self.seen, end)]
+    }
+
+    async fn pause(&mut self) -> Frames {
+        let drain = self.engine.hub.drain();
+        tokio::select! {
+            () = drain.cancelled() => Ok(self.end(WatchEnd::Draining)),
+            () = until(self.deadline) => Err(EngineError::WatchExpired),
+            () = sleep(RETRY_DELAY) => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Waits for the end of a watch that has one.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,209 @@
+//! Writes: load, decide, commit.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::{Engine, EngineError, clock};
+use crate::{
+    domain::{
+        Time,
+        command::Command,
+        cursor::Cursor,
+        event::{Change, Event},
+        ids::{ContentId, MessageId, RequestId},
+        message::Message,
+        offload::offload,
+        principal::Principal,
+        refusal::Refusal,
+    },
+    store::{Commit, Committed, Loaded},
+};
+
+/// A write whose decision others overtake is decided anew so many times. Only
+/// a message that others write all the time needs more than one.
+const DECISIONS_MAX: usize = 64;
+/// From the fifth time on, so long does it wait before.
+const DECISION_DELAY: Duration = Duration::from_millis(1);
+
+/// Who writes what, and how a repeat is recognised.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Who asks.
+    pub principal: Principal,
+    /// Which message.
+    pub message: MessageId,
+    /// Which writer; 0 for none.
+    pub fence: u64,
+    /// What a repeat is recognised by, with a digest of the request.
+    pub repeat: Option<(RequestId, String)>,
+}
+
+/// What a write is answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// Place of its last event.
+    pub cursor: String,
+    /// Sequence of its last event.
+    pub sequence: u64,
+    /// It had been made before.
+    pub deduplicated: bool,
+}
+
+impl Receipt {
+    pub(super) fn new(cursor: Cursor) -> Self {
+        Self {
+            cursor: cursor.to_string(),
+            sequence: cursor.sequence,
+            deduplicated: false,
+        }
+    }
+
+    pub(super) fn of_repeat(cursor: String) -> Self {
+        let sequence = cursor.split('-').next().and_then(|text| text.parse().ok());
+        Self {
+            sequence: sequence.unwrap_or_default(),
+            cursor,
+            deduplicated: true,
+        }
+    }
+}
+
+/// A write that was made, now or before.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// Where.
+    pub receipt: Receipt,
+    /// What was caused; empty for one that was made before.
+    pub changes: Vec<Change>,
+    /// The message after it.
+    pub message: Message,
+    /// What the write was about, as its first answer said it.
+    pub detail: String,
+}
+
+impl Engine {
+    /// Makes a write, once. `detail` is what a repeat's answer needs to know
+    /// besides the place.
+    pub async fn write(
+        &self,
+        request: &Request,
+        command: &Command,
+        detail: &str,
+    ) -> Result<Written, EngineError> {
+        for round in 0..DECISIONS_MAX {
+            if round > 4 {
+                sleep(DECISION_DELAY).await;
+            }
+            let loaded = self.load_for(&request.principal, &request.message).await?;
+            if let Some(written) = recall(request, &loaded)? {
+                return Ok(written);
+            }
+            let now = clock::now();
+            let changes = loaded.message.decide(command, request.fence, now)?;
+            if changes.is_empty() {
+                return Ok(repeated(loaded.message, detail));
+            }
+            if let Some(written) = self.commit(request, &loaded, changes, detail, now).await? {
+                return Ok(written);
+            }
+        }
+        Err(EngineError::Contended)
+    }
+
+    /// Writes a decision; none where it no longer stands.
+    async fn commit(
+        &self,
+        request: &Request,
+        loaded: &Loaded,
+        mut changes: Vec<Change>,
+        detail: &str,
+        now: Time,
+    ) -> Result<Option<Written>, EngineError> {
+        let blobs = offload(Some(&loaded.message), &mut changes, fresh_content);
+        let mut after = loaded.message.clone();
+        apply_all(&mut after, &changes, now);
+        let commit = Commit {
+            before: Some(loaded),
+            after: &after,
+            changes: &changes,
+            time: now,
+            blobs: &blobs,
+            request: request
+                .repeat
+                .as_ref()
+                .map(|(id, fingerprint)| (id, fingerprint.as_str(), detail)),
+        };
+        match self.store.commit(commit).await? {
+            Committed::Done(sequence) => {
+                // Text that others appended meanwhile has moved our events on.
+                after.head.sequence = sequence;
+                Ok(Some(Written {
+                    receipt: Receipt::new(after.head),
+                    changes,
+                    message: after,
+                    detail: detail.to_owned(),
+                }))
+            }
+            Committed::Conflict | Committed::Exists => Ok(None),
+            Committed::Missing => Err(Refusal::MessageUnknown(request.message.clone()).into()),
+        }
+    }
+
+    /// Loads a message that `principal` may touch.
+    pub(super) async fn load_for(
+        &self,
+        principal: &Principal,
+        id: &MessageId,
+    ) -> Result<Loaded, EngineError> {
+        let unknown = || Refusal::MessageUnknown(id.clone());
+        let loaded = self.store.load(id).await?.ok_or_else(unknown)?;
+        principal.authorize(&loaded.message.user, unknown())?;
+        Ok(loaded)
+    }
+}
+
+fn recall(request: &Request, loaded: &Loaded) -> Result<Option<Written>, Refusal> {
+    let Some((id, fingerprint)) = &request.repeat else {
+        return Ok(None);
+    };
+    match loaded.recall(id) {
+        None => Ok(None),
+        Some(repeat) if repeat.fingerprint == *fingerprint => Ok(Some(Written {
+            receipt: Receipt::of_repeat(repeat.cursor),
+            changes: Vec::new(),
+            message: loaded.message.clone(),
+            detail: repeat.detail,
+        })),
+        Some(_) => Err(Refusal::RequestIdReused),
+    }
+}
+
+/// The answer to a write that the message itself shows to have been made.
+fn repeated(message: Message, detail: &str) -> Written {
+    Written {
+        receipt: Receipt {
+            deduplicated: true,
+            ..Receipt::new(message.head)
+        },
+        changes: Vec::new(),
+        message,
+        detail: detail.to_owned(),
+    }
+}
+
+/// Applies changes as the events that follow the message's head.
+pub(super) fn apply_all(message: &mut Message, changes: &[Change], time: Time) {
+    for change in changes {
+        message.apply(&Event {
+            sequence: message.head.sequence + 1,
+            time,
+            change: change.clone(),
+        });
+    }
+}
+
+#[allow(clippy::expect_used, reason = "a uuid is a valid id")]
+pub(super) fn fresh_content() -> ContentId {
+    ContentId::parse(&clock::fresh_id()).expect("a uuid consists of hex digits and -")
+}

@@ -1,0 +1,177 @@
+//! Writing what was decided on a loaded message.
+
+use redis::{Cmd, ToRedisArgs};
+
+use super::{
+    Loaded, Store, StoreError, functions, log::encode, reply::Outcome, snapshot::changed_fields,
+};
+use crate::domain::{
+    Time,
+    content::Block,
+    event::Change,
+    ids::RequestId,
+    message::Message,
+    offload::{Blob, BlobBytes},
+};
+
+/// A decision to be written, if the message is still what it was decided on.
+#[derive(Debug)]
+pub struct Commit<'a> {
+    /// The message that was decided on; none where it is created.
+    pub before: Option<&'a Loaded>,
+    /// The message with the changes applied.
+    pub after: &'a Message,
+    /// What was decided; at least one.
+    pub changes: &'a [Change],
+    /// When.
+    pub time: Time,
+    /// Content to be kept out of line.
+    pub blobs: &'a [Blob],
+    /// What a repeat is recognised by, with the digest of the request and what
+    /// else it is answered.
+    pub request: Option<(&'a RequestId, &'a str, &'a str)>,
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Committed {
+    /// It is written; the sequence of its last event.
+    Done(u64),
+    /// Somebody else was first: load and decide anew.
+    Conflict,
+    /// The message to be changed is gone.
+    Missing,
+    /// The message to be created is there.
+    Exists,
+}
+
+impl Store {
+    /// Writes a decision, or tells why it no longer stands.
+    pub async fn commit(&self, commit: Commit<'_>) -> Result<Committed, StoreError> {
+        let call = self.commit_call(&commit);
+        let answer = match commit.request {
+            Some(_) => self.link.repeatable(&call).await?,
+            None => self.link.write(&call).await?,
+        };
+        let mut outcome = Outcome::parse(answer)?;
+        Ok(match outcome.word.as_str() {
+            "ok" => Committed::Done(outcome.take()?),
+            "conflict" => Committed::Conflict,
+            "missing" => Committed::Missing,
+            "exists" => Committed::Exists,
+            _ => return Err(outcome.unknown()),
+        })
+    }
+
+    fn commit_call(&self, commit: &Commit<'_>) -> Cmd {
+        let after = commit.after;
+        let log = self.keys.log(&after.session, &after.id);
+        let contents: Vec<String> = commit
+            .blobs
+            .iter()
+            .map(|b| self.keys.content(&b.id))
+            .collect();
+        let [message, text_prefix] = self.keys.of_message(&after.id);
+        let mut keys = vec![message.as_str(), text_prefix.as_str()];
+        keys.extend(contents.iter().map(String::as_str));
+        let mut call = functions::write("commit", &keys);
+
+        let loaded = commit.before.map(|before| before.revision);
+        // Not from 1 again: a message created anew must not look like the one
+        // that was loaded before.
+        let fresh = u64::try_from(commit.time.timestamp_micros()).unwrap_or_default();
+        call.arg(
+            loaded
+                .map(|revision| revision.to_string())
+                .unwrap_or_default(),
+        )
+        .arg(loaded.map_or(fresh, |revision| revision + 1))
+        .arg(&log)
+        .arg(self.options.retained_entries)
+        .arg(self.message_ttl_millis())
+        .arg(self.content_ttl_millis())
+        .arg(commit.time.timestamp_micros());
+        let (request, fingerprint, detail) = commit
+            .request
+            .map_or(("", "", ""), |(id, fingerprint, detail)| {
+                (id.as_str(), fingerprint, detail)
+            });
+        call.arg(request).arg(fingerprint).arg(detail);
+
+        let before = commit.before.map(|before| &before.message);
+        list(&mut call, &lengths(before, after));
+        list(&mut call, &encode(commit.changes, commit.time));
+        let mut fields = changed_fields(before, after, &log);
+        fields.extend(contents_field(commit.before, &contents));
+        list(&mut call, &fields);
+        list(&mut call, &texts(before, after));
+        add_blobs(&mut call, commit.blobs, after);
+        call
+    }
+}
+
+/// A list of rows, led by its length.
+fn list(call: &mut Cmd, rows: &[impl ToRedisArgs]) {
+    call.arg(rows.len());
+    for row in rows {
+        call.arg(row);
+    }
+}
+
+/// The field that names content out of line, if there is more of it.
+fn contents_field(before: Option<&Loaded>, new: &[String]) -> Option<(String, Vec<u8>)> {
+    let old = before
+        .map(|before| before.contents.as_str())
+        .unwrap_or_default();
+    let all: Vec<&str> = old
+        .split_whitespace()
+        .chain(new.iter().map(String::as_str))
+        .collect();
+    (!new.is_empty()).then(|| ("contents".to_owned(), all.join(" ").into_bytes()))
+}
+
+/// The open texts that the decision is about, each with the length it was
+/// decided on: nobody may have appended since.
+fn lengths<'a>(before: Option<&'a Message>, after: &Message) -> Vec<(&'a str, usize)> {
+    let open = before.into_iter().flat_map(Message::open_blocks);
+    open.filter(|old| after.block(&old.id) != Some(*old))
+        .map(|old| (old.id.as_str(), old.open_text().map_or(0, str::len)))
+        .collect()
+}
+
+/// What happens to the texts of open blocks, as (block, operation, text).
+fn texts<'a>(
+    before: Option<&'a Message>,
+    after: &'a Message,
+) -> Vec<(&'a str, &'static str, &'a str)> {
+    let old_text = |block: &Block| before?.block(&block.id)?.open_text();
+    let operation = |block: &'a Block| {
+        let id = block.id.as_str();
+        match (old_text(block), block.open_text()) {
+            (None, None) => None,
+            (Some(_), None) => Some((id, "drop", "")),
+            (None, Some(new)) => Some((id, "set", new)),
+            (Some(old), Some(new)) => match new.strip_prefix(old) {
+                Some("") => None,
+                Some(more) => Some((id, "append", more)),
+                None => Some((id, "set", new)),
+            },
+        }
+    };
+    after.blocks.iter().filter_map(operation).collect()
+}
+
+fn add_blobs(call: &mut Cmd, blobs: &[Blob], message: &Message) {
+    call.arg(blobs.len());
+    for blob in blobs {
+        match &blob.bytes {
+            BlobBytes::Given(bytes) => call.arg(bytes.as_ref()).arg(""),
+            BlobBytes::TextOf(block) => call.arg("").arg(block.as_str()),
+        };
+        let reference = &blob.reference;
+        call.arg(&reference.media_type)
+            .arg(reference.size)
+            .arg(&reference.sha256)
+            .arg(message.user.as_str());
+    }
+}

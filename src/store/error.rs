@@ -1,0 +1,67 @@
+//! What can go wrong between us and Redis.
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// Why Redis did not do what it was asked. The texts are for operators: doors
+/// never pass them on.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing was sent, or nothing was done: the call can be made again.
+    #[error("redis cannot be reached: {0}")]
+    Unavailable(RedisError),
+    /// The call was sent and no answer came: it may have been carried out.
+    #[error("redis did not answer: {0}")]
+    OutcomeUnknown(RedisError),
+    /// Redis is up, but takes no writes: out of memory, or a replica.
+    #[error("redis takes no writes: {0}")]
+    WritesRefused(RedisError),
+    /// Redis refuses us, or our functions fail: an operator must act.
+    #[error("redis refuses: {0}")]
+    Refused(RedisError),
+    /// What is stored cannot be read.
+    #[error("stored data is damaged: {0}")]
+    Corrupt(String),
+    /// The Redis found is too old.
+    #[error("redis {found} is too old, 7.0 or later is needed")]
+    TooOld {
+        /// Its version.
+        found: String,
+    },
+    /// The url does not name a Redis.
+    #[error("the redis url is not valid: use redis://, rediss:// or redis+unix://")]
+    InvalidUrl,
+    /// The Redis at the url could not be used when the service started.
+    #[error("cannot connect to redis: {0}")]
+    Connect(RedisError),
+}
+
+impl StoreError {
+    /// What a stored value is not.
+    pub(super) fn corrupt(what: impl ToString) -> Self {
+        Self::Corrupt(what.to_string())
+    }
+
+    /// Whether the call may have been carried out.
+    pub fn is_outcome_unknown(&self) -> bool {
+        matches!(self, Self::OutcomeUnknown(_))
+    }
+}
+
+impl From<RedisError> for StoreError {
+    fn from(error: RedisError) -> Self {
+        use ServerErrorKind as Server;
+        match error.kind() {
+            ErrorKind::Io if error.is_connection_refusal() => Self::Unavailable(error),
+            ErrorKind::Io => Self::OutcomeUnknown(error),
+            ErrorKind::Server(Server::ReadOnly) => Self::WritesRefused(error),
+            ErrorKind::Server(
+                Server::BusyLoading | Server::MasterDown | Server::TryAgain | Server::ClusterDown,
+            ) => Self::Unavailable(error),
+            _ => match error.code() {
+                Some("OOM" | "MISCONF" | "NOREPLICAS" | "READONLY") => Self::WritesRefused(error),
+                Some("BUSY" | "LOADING") => Self::Unavailable(error),
+                _ => Self::Refused(error),
+            },
+        }
+    }
+}

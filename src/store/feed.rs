@@ -1,0 +1,125 @@
+//! The live end of many logs, read over one connection.
+
+use std::time::Duration;
+
+use redis::{Value, aio::MultiplexedConnection};
+
+use super::{
+    Entry, Store, StoreError,
+    reply::{array, elements, parse},
+};
+use crate::domain::ids::{MessageId, SessionId};
+
+/// Entries of one log that are read at once.
+const ENTRIES_MAX: usize = 256;
+
+/// A log to be read.
+#[derive(Debug, Clone)]
+pub struct Read {
+    /// Whose log.
+    pub session: SessionId,
+    /// Whose log.
+    pub message: MessageId,
+    /// Read what comes after this.
+    pub after: u64,
+}
+
+/// Entries of one of the logs that were asked for.
+#[derive(Debug)]
+pub struct FeedItem {
+    /// Which of them.
+    pub index: usize,
+    /// Its next entries.
+    pub entries: Vec<Entry>,
+}
+
+/// A connection whose reads wait for something to happen.
+pub struct Feed {
+    store: Store,
+    connection: MultiplexedConnection,
+    client: i64,
+}
+
+impl Store {
+    /// Opens a connection for reads that wait.
+    pub async fn feed(&self) -> Result<Feed, StoreError> {
+        let mut connection = self.link.dedicated().await?;
+        let client = redis::cmd("CLIENT")
+            .arg("ID")
+            .query_async(&mut connection)
+            .await?;
+        Ok(Feed {
+            store: self.clone(),
+            connection,
+            client,
+        })
+    }
+
+    /// Makes a feed's read return at once. One that comes before the read has
+    /// reached Redis does nothing: repeat it until the read has returned.
+    pub async fn unblock(&self, feed: i64) -> Result<(), StoreError> {
+        let mut call = redis::cmd("CLIENT");
+        call.arg("UNBLOCK").arg(feed);
+        self.link.write(&call).await.map(drop)
+    }
+}
+
+impl Feed {
+    /// Names the connection in [`Store::unblock`].
+    pub fn client(&self) -> i64 {
+        self.client
+    }
+
+    /// Waits until at least one of the logs has more, or `wait` is over.
+    pub async fn read(
+        &mut self,
+        logs: &[Read],
+        wait: Duration,
+    ) -> Result<Vec<FeedItem>, StoreError> {
+        let keys: Vec<String> = logs
+            .iter()
+            .map(|log| self.store.keys.log(&log.session, &log.message))
+            .collect();
+        let mut call = redis::cmd("XREAD");
+        call.arg("COUNT")
+            .arg(ENTRIES_MAX)
+            .arg("BLOCK")
+            .arg(super::millis(wait));
+        call.arg("STREAMS").arg(&keys);
+        for log in logs {
+            call.arg(format!("0-{}", log.after));
+        }
+        let answer = self.connection.send_packed_command(&call).await?;
+        let mut items = Vec::new();
+        // Redis answers in the order of the question.
+        let mut asked = keys.iter().enumerate();
+        for (key, entries) in streams(answer)? {
+            let Some((index, _)) = asked.find(|(_, known)| **known == key) else {
+                return Err(StoreError::corrupt("a log was read that nobody asked for"));
+            };
+            let log = &logs[index];
+            let entries = array(entries)?
+                .into_iter()
+                .map(|entry| Entry::decode(entry, &log.session, &log.message))
+                .collect::<Result<_, _>>()?;
+            items.push(FeedItem { index, entries });
+        }
+        Ok(items)
+    }
+}
+
+/// The answer of XREAD: nil, pairs (RESP2) or a map (RESP3).
+fn streams(answer: Value) -> Result<Vec<(String, Value)>, StoreError> {
+    let pairs: Vec<(Value, Value)> = match answer {
+        Value::Nil => Vec::new(),
+        Value::Map(pairs) => pairs,
+        other => array(other)?
+            .into_iter()
+            .map(|pair| elements(pair).map(|[key, entries]| (key, entries)))
+            .collect::<Result<_, _>>()?,
+    };
+    pairs
+        .into_iter()
+        .map(|(key, entries)| Ok((parse(key)?, entries)))
+        .collect()
+}

@@ -1,0 +1,41 @@
+--[[
+  Erases a message with its log, texts and content.
+
+  Keys:       1  message      hash    the snapshot
+              2  text prefix  string  this .. block id is the key of its text
+  Arguments:  1  farewell     how long its last entry stays, in milliseconds
+  Log:        erased; one entry stays a while, whose field is `deleted`, since
+              a key that is erased does not wake those who read it
+  Returns     1, or 0 where there is no such message
+]]
+local function delete(keys, args)
+  local call = redis.call
+  local held = call('HMGET', keys[1], 'log', 'open', 'contents')
+  local log = held[1]
+  if not log then
+    return 0
+  end
+  -- An entry of several events has the id of its first; the last id of the
+  -- stream is that of its last.
+  local sequence = 0
+  if call('EXISTS', log) == 1 then
+    local info = call('XINFO', 'STREAM', log)
+    for place = 1, #info, 2 do
+      if info[place] == 'last-generated-id' then
+        sequence = string.sub(info[place + 1], 3)
+      end
+    end
+  end
+  call('DEL', keys[1], log)
+  for block in string.gmatch(held[2] or '', '%S+') do
+    call('DEL', keys[2] .. block)
+  end
+  for content in string.gmatch(held[3] or '', '%S+') do
+    call('DEL', content)
+  end
+  call('XADD', log, '0-' .. string.format('%d', sequence + 1), 'deleted', '1')
+  call('PEXPIRE', log, args[1])
+  return 1
+end
+
+register('delete', delete, { 'allow-oom' })

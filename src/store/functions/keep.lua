@@ -1,0 +1,19 @@
+--[[
+  Lets a message live on because somebody watches it. Needs no memory, so it
+  works when Redis has none left.
+
+  Keys:       1  message      hash    the snapshot
+              2  text prefix  string  this .. block id is the key of its text
+  Arguments:  1  ttl          in milliseconds
+              2  content ttl  in milliseconds
+  Returns     1, or 0 where there is no such message
+]]
+local function keep(keys, args)
+  if redis.call('EXISTS', keys[1]) == 0 then
+    return 0
+  end
+  refresh(keys[1], keys[2], args[1], args[2])
+  return 1
+end
+
+register('keep', keep, { 'allow-oom' })

@@ -1,0 +1,42 @@
+--[[
+  Reads what follows a place in a message's log, with the entry that holds the
+  place itself, and how far the log reaches.
+
+  Keys:       1  message  hash
+  Arguments:  1  after    sequence; '0' for the first that is retained
+              2  count    entries at most
+              3  bytes    after which no further entry is read
+  Returns     status, log, session, user, last entry, entry of the place,
+              entries after that one (none where that one is gone);
+              nil where there is no such message
+]]
+local STEP = 16
+
+local function replay(keys, args)
+  local call = redis.call
+  local held = call('HMGET', keys[1], 'status', 'log', 'session', 'user')
+  local log = held[2]
+  if not held[1] then
+    return nil
+  end
+  local last = call('XREVRANGE', log, '+', '-', 'COUNT', 1)
+  local place, from = {}, '-'
+  if args[1] ~= '0' then
+    place = call('XREVRANGE', log, '0-' .. args[1], '-', 'COUNT', 1)
+    from = place[1] and '(' .. place[1][1]
+  end
+
+  local entries, bytes = {}, 0
+  local count, bytes_max = tonumber(args[2]), tonumber(args[3])
+  while from and #entries < count and bytes < bytes_max do
+    local batch = call('XRANGE', log, from, '+', 'COUNT', math.min(STEP, count - #entries))
+    for _, entry in ipairs(batch) do
+      entries[#entries + 1] = entry
+      bytes = bytes + #entry[2][2]
+    end
+    from = #batch == STEP and '(' .. batch[STEP][1]
+  end
+  return { held[1], log, held[3], held[4], last, place, entries }
+end
+
+register('replay', replay, { 'no-writes' })

@@ -1,0 +1,84 @@
+//! The one table of keys.
+//!
+//! | key | type | what | life |
+//! |---|---|---|---|
+//! | `message:{id}` | hash | snapshot of a message | 24 h, sliding |
+//! | `message:{id}:text:{block}` | string | text of an open block, grown by APPEND | with the message |
+//! | `stream:session:{session}:message:{id}` | stream | log of a message | with the message |
+//! | `session:{id}` | hash | a session | 7 days, sliding |
+//! | `session:{id}:messages` | zset | its messages by create time, in µs | with the session |
+//! | `user:{id}:sessions` | zset | a user's sessions by last activity, in µs | with the sessions |
+//! | `content:{id}` | hash | content over 10,000 bytes: type, size, sha256, user, data | 7 days, at least its message's |
+//!
+//! Braces mark what is filled in, they are not part of the keys. Fields of a
+//! message's hash:
+//!
+//! | field | what |
+//! |---|---|
+//! | `status` | streaming, completed, failed, cancelled or interrupted |
+//! | `role`, `session`, `user`, `parent`, `metadata` (JSON), `created` (µs) | as created |
+//! | `ended` (µs), `end_reason`, `error` | how it ended |
+//! | `log` | key of its log |
+//! | `block:0000` … | a block, as protobuf `ContentBlock` |
+//! | `task:0000` … | a task, as protobuf `Task` |
+//! | `open` | the blocks that text can be appended to, apart by spaces |
+//! | `tail` | the one among them that an append goes to which names none |
+//! | `contents` | keys of its content out of line, apart by spaces |
+//! | `fence` | which writer may write, 0 for anybody |
+//! | `revision` | changes with every write but appended text |
+//! | `repeats` | the last 64 request ids and what they were answered |
+//! | `schema` | version of this layout: 1 |
+
+use crate::domain::ids::{BlockId, ContentId, MessageId, SessionId, UserId};
+
+/// Version of the layout of a message's hash.
+pub(super) const SCHEMA: &str = "1";
+
+/// Builds the names of keys.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Keys;
+
+impl Keys {
+    pub(super) fn message(&self, id: &MessageId) -> String {
+        format!("message:{id}")
+    }
+
+    /// What the id of a block is put behind, to make the key of its text.
+    pub(super) fn text_prefix(&self, id: &MessageId) -> String {
+        format!("message:{id}:text:")
+    }
+
+    pub(super) fn text(&self, id: &MessageId, block: &BlockId) -> String {
+        format!("message:{id}:text:{block}")
+    }
+
+    pub(super) fn log(&self, session: &SessionId, message: &MessageId) -> String {
+        format!("stream:session:{session}:message:{message}")
+    }
+
+    pub(super) fn session(&self, id: &SessionId) -> String {
+        format!("session:{id}")
+    }
+
+    pub(super) fn session_messages(&self, id: &SessionId) -> String {
+        format!("session:{id}:messages")
+    }
+
+    /// A pattern of all indexes of messages, and the session in such a key.
+    pub(super) fn all_session_messages(&self) -> &'static str {
+        "session:*:messages"
+    }
+
+    pub(super) fn session_of_index(&self, key: &str) -> Option<SessionId> {
+        let id = key.strip_prefix("session:")?.strip_suffix(":messages")?;
+        SessionId::parse(id).ok()
+    }
+
+    pub(super) fn user_sessions(&self, user: &UserId) -> String {
+        format!("user:{user}:sessions")
+    }
+
+    pub(super) fn content(&self, id: &ContentId) -> String {
+        format!("content:{id}")
+    }
+}

@@ -1,0 +1,146 @@
+//! The connections to Redis, and what to do when they fail.
+
+use std::{sync::Arc, time::Duration};
+
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo, Pipeline, RedisError, Value,
+    aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection},
+    io::tcp::TcpSettings,
+};
+
+use super::{StoreError, functions};
+
+/// How long Redis may take to answer. The promise to callers is to hear of a
+/// Redis that is gone within 2 s.
+const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1_500);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_000);
+const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(200);
+
+/// Connections that every call shares, and the way to new ones.
+#[derive(Clone)]
+pub(super) struct Link {
+    client: Client,
+    /// Small calls: writes, and reads of what is small.
+    calls: ConnectionManager,
+    /// Reads of what may be large, which writes must not wait behind.
+    bulk: ConnectionManager,
+    redis_version: Arc<str>,
+}
+
+impl Link {
+    pub(super) async fn connect(url: &str) -> Result<Self, StoreError> {
+        let info = url
+            .into_connection_info()
+            .map_err(|_| StoreError::InvalidUrl)?
+            .set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        let client = Client::open(info).map_err(StoreError::Connect)?;
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(1)
+            .set_max_delay(RECONNECT_DELAY_MAX)
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT));
+        let manager = || ConnectionManager::new_with_config(client.clone(), config.clone());
+        let mut calls = manager().await.map_err(StoreError::Connect)?;
+        let bulk = manager().await.map_err(StoreError::Connect)?;
+        let redis_version = version(&mut calls).await?;
+        calls
+            .send_packed_command(&functions::load_library())
+            .await
+            .map_err(StoreError::Connect)?;
+        Ok(Self {
+            client,
+            calls,
+            bulk,
+            redis_version,
+        })
+    }
+
+    pub(super) fn redis_version(&self) -> &str {
+        &self.redis_version
+    }
+
+    /// A connection of one's own, whose calls may take as long as they like.
+    pub(super) async fn dedicated(&self) -> Result<MultiplexedConnection, StoreError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(None);
+        let connect = self
+            .client
+            .get_multiplexed_async_connection_with_config(&config);
+        Ok(connect.await?)
+    }
+
+    /// Makes a call that must not be made twice.
+    pub(super) async fn write(&self, call: &Cmd) -> Result<Value, StoreError> {
+        let mut connection = self.calls.clone();
+        match connection.send_packed_command(call).await {
+            Err(error) if is_function_missing(&error) => {
+                self.load_library().await?;
+                Ok(connection.send_packed_command(call).await?)
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    /// Makes a call that can be made twice, and makes it again where the first
+    /// was lost.
+    pub(super) async fn repeatable(&self, call: &Cmd) -> Result<Value, StoreError> {
+        match self.write(call).await {
+            Err(StoreError::OutcomeUnknown(error)) if !error.is_timeout() => self.write(call).await,
+            answer => answer,
+        }
+    }
+
+    /// Makes calls at once that change nothing, or nothing that matters twice.
+    pub(super) async fn read(&self, calls: &Pipeline) -> Result<Vec<Value>, StoreError> {
+        let answer = match self.read_once(calls).await {
+            Err(error) if is_function_missing(&error) => {
+                self.load_library().await?;
+                self.read_once(calls).await
+            }
+            Err(error) if error.is_io_error() && !error.is_timeout() => self.read_once(calls).await,
+            answer => answer,
+        };
+        answer.map_err(|error| match StoreError::from(error) {
+            // That a read was perhaps made is of no interest.
+            StoreError::OutcomeUnknown(error) => StoreError::Unavailable(error),
+            other => other,
+        })
+    }
+
+    async fn read_once(&self, calls: &Pipeline) -> Result<Vec<Value>, RedisError> {
+        calls.query_async(&mut self.bulk.clone()).await
+    }
+
+    /// A Redis that was replaced or flushed has no functions.
+    async fn load_library(&self) -> Result<(), StoreError> {
+        let mut connection = self.calls.clone();
+        connection
+            .send_packed_command(&functions::load_library())
+            .await?;
+        Ok(())
+    }
+}
+
+fn is_function_missing(error: &RedisError) -> bool {
+    error.to_string().contains("Function not found")
+}
+
+async fn version(connection: &mut ConnectionManager) -> Result<Arc<str>, StoreError> {
+    let info: String = redis::cmd("INFO")
+        .arg("server")
+        .query_async(connection)
+        .await
+        .map_err(StoreError::Connect)?;
+    let found = info
+        .lines()
+        .find_map(|line| line.strip_prefix("redis_version:"))
+        .unwrap_or("unknown");
+    let major = found.split('.').next().and_then(|major| major.parse().ok());
+    match major {
+        Some(7u32..) => Ok(found.into()),
+        _ => Err(StoreError::TooOld {
+            found: found.to_owned(),
+        }),
+    }
+}

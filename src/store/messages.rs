@@ -1,0 +1,295 @@
+//! Messages: loaded, listed and erased.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use redis::Value;
+
+use super::{
+    Store, StoreError, functions,
+    keys::Keys,
+    log::first_cursor,
+    reply::{parse, scored},
+    snapshot,
+};
+use crate::domain::{
+    Time,
+    cursor::Cursor,
+    ids::{MessageId, RequestId, SessionId},
+    message::Message,
+};
+
+/// How long the last entry of a deleted message's log stays, for those who
+/// follow it.
+const FAREWELL: Duration = Duration::from_secs(60);
+
+/// A message as it was read, with what a commit must find unchanged.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The message.
+    pub message: Message,
+    /// Changes with every write but appended text.
+    pub(super) revision: u64,
+    /// Keys of its content out of line.
+    pub(super) contents: String,
+    pub(super) repeats: String,
+}
+
+/// A write that was made before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repeat {
+    /// Digest of the request.
+    pub fingerprint: String,
+    /// Place of its last event.
+    pub cursor: String,
+    /// What else it was answered.
+    pub detail: String,
+}
+
+impl Loaded {
+    /// The write that carried this request id.
+    pub fn recall(&self, request: &RequestId) -> Option<Repeat> {
+        self.repeats.lines().skip(1).find_map(|line| {
+            let mut parts = line.split('|');
+            (parts.next() == Some(request.as_str())).then_some(())?;
+            Some(Repeat {
+                fingerprint: parts.next()?.to_owned(),
+                cursor: parts.next()?.to_owned(),
+                detail: parts.next()?.to_owned(),
+            })
+        })
+    }
+}
+
+/// How a message lies in Redis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspected {
+    /// Its keys, with the time that each has left.
+    pub keys: Vec<(String, Option<Duration>)>,
+    /// Entries of its log.
+    pub entries: u64,
+    /// The first event that is retained.
+    pub first: Cursor,
+}
+
+impl Store {
+    /// Loads a message; none where there is no such message.
+    pub async fn load(&self, message: &MessageId) -> Result<Option<Loaded>, StoreError> {
+        let mut loaded = self.load_all(std::slice::from_ref(message)).await?;
+        Ok(loaded.pop().flatten())
+    }
+
+    /// Loads messages, in the same order.
+    pub async fn load_all(
+        &self,
+        messages: &[MessageId],
+    ) -> Result<Vec<Option<Loaded>>, StoreError> {
+        let mut calls = redis::pipe();
+        for message in messages {
+            let keys = [self.keys.message(message), self.keys.text_prefix(message)];
+            calls.add_command(functions::read("load", &[&keys[0], &keys[1]]));
+        }
+        let answers = self.link.read(&calls).await?;
+        let parse = |(message, answer): (&MessageId, Value)| match answer {
+            Value::Nil => Ok(None),
+            answer => snapshot::parse(answer, message).map(Some),
+        };
+        messages.iter().zip(answers).map(parse).collect()
+    }
+
+    /// Erases a message and takes it from its session's index. False where
+    /// there is no such message.
+    pub async fn delete_message(
+        &self,
+        message: &MessageId,
+        session: &SessionId,
+    ) -> Result<bool, StoreError> {
+        let keys = [self.keys.message(message), self.keys.text_prefix(message)];
+        let mut call = functions::write("delete", &[&keys[0], &keys[1]]);
+        call.arg(super::millis(FAREWELL));
+        let deleted: bool = parse(self.link.repeatable(&call).await?)?;
+        self.forget_messages(session, std::slice::from_ref(message))
+            .await?;
+        self.freshness.forget(message);
+        Ok(deleted)
+    }
+
+    /// Takes messages that do not exist from their session's index.
+    pub async fn forget_messages(
+        &self,
+        session: &SessionId,
+        messages: &[MessageId],
+    ) -> Result<(), StoreError> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let mut call = redis::cmd("ZREM");
+        call.arg(self.keys.session_messages(session));
+        for message in messages {
+            call.arg(message.as_str());
+        }
+        self.link.repeatable(&call).await.map(drop)
+    }
+
+    /// A session's messages in the order of their creation, after `after` if
+    /// that is given: up to `count`, each with its time.
+    pub async fn list_messages(
+        &self,
+        session: &SessionId,
+        after: Option<&(u64, MessageId)>,
+        skip: usize,
+        count: usize,
+    ) -> Result<Vec<(u64, MessageId)>, StoreError> {
+        let key = self.keys.session_messages(session);
+        let from = after.map_or("-inf".to_owned(), |(time, _)| time.to_string());
+        let mut offset = skip;
+        let mut found = Vec::new();
+        loop {
+            let mut call = redis::cmd("ZRANGE");
+            call.arg(&key).arg(&from).arg("+inf").arg("BYSCORE");
+            call.arg("LIMIT")
+                .arg(offset)
+                .arg(count + 1)
+                .arg("WITHSCORES");
+            let batch = parse_ids(scored(self.link.repeatable(&call).await?)?)?;
+            let complete = batch.len() <= count;
+            offset += batch.len();
+            // Those of the same microsecond are ordered by id.
+            found.extend(
+                batch
+                    .into_iter()
+                    .filter(|entry| after.is_none_or(|a| entry > a)),
+            );
+            if complete || found.len() >= count {
+                found.truncate(count);
+                return Ok(found);
+            }
+        }
+    }
+
+    /// A session's messages that were created before `time`.
+    pub async fn messages_before(
+        &self,
+        session: &SessionId,
+        time: Time,
+    ) -> Result<Vec<MessageId>, StoreError> {
+        let mut call = redis::cmd("ZRANGE");
+        call.arg(self.keys.session_messages(session));
+        call.arg("-inf")
+            .arg(format!("({}", time.timestamp_micros()))
+            .arg("BYSCORE");
+        let members: Vec<String> = parse(self.link.repeatable(&call).await?)?;
+        members
+            .iter()
+            .map(|member| MessageId::parse(member).map_err(StoreError::corrupt))
+            .collect()
+    }
+
+    /// How a message lies in Redis.
+    pub async fn inspect(&self, loaded: &Loaded) -> Result<Inspected, StoreError> {
+        let message = &loaded.message;
+        let log = self.keys.log(&message.session, &message.id);
+        let mut keys = vec![self.keys.message(&message.id), log.clone()];
+        keys.extend(
+            message
+                .open_blocks()
+                .map(|block| self.keys.text(&message.id, &block.id)),
+        );
+        keys.extend(loaded.contents.split_whitespace().map(str::to_owned));
+        let mut calls = redis::pipe();
+        calls.cmd("XLEN").arg(&log);
+        calls
+            .cmd("XRANGE")
+            .arg(&log)
+            .arg("-")
+            .arg("+")
+            .arg("COUNT")
+            .arg(1);
+        for key in &keys {
+            calls.cmd("PTTL").arg(key);
+        }
+        let mut answers = self.link.read(&calls).await?.into_iter();
+        let entries = parse(answers.next().unwrap_or_default())?;
+        let first = answers.next().unwrap_or_default();
+        let keys = keys.into_iter().zip(answers).map(|(key, answer)| {
+            let left = u64::try_from(parse::<i64>(answer)?).ok();
+            Ok((key, left.map(Duration::from_millis)))
+        });
+        Ok(Inspected {
+            keys: keys.collect::<Result<_, StoreError>>()?,
+            entries,
+            first: first_cursor(first, &message.session, &message.id)?,
+        })
+    }
+}
+
+fn parse_ids(scored: Vec<(u64, String)>) -> Result<Vec<(u64, MessageId)>, StoreError> {
+    let ids = scored.into_iter().map(|(score, member)| {
+        let id = MessageId::parse(&member).map_err(StoreError::corrupt)?;
+        Ok((score, id))
+    });
+    ids.collect()
+}
+
+impl Keys {
+    /// The keys that a write of a message names.
+    pub(super) fn of_message(&self, message: &MessageId) -> [String; 2] {
+        [self.message(message), self.text_prefix(message)]
+    }
+}
+
+/// When each message was last made to live on, so that appends need not say so
+/// every time.
+pub(super) struct Freshness {
+    /// A minute, or less where messages live shortly.
+    interval: Duration,
+    refreshed: Mutex<HashMap<MessageId, Instant>>,
+}
+
+impl Freshness {
+    /// More entries than this are forgotten at once: what that costs is one
+    /// refresh each.
+    const ENTRIES_MAX: usize = 100_000;
+
+    pub(super) fn new(ttl: Duration) -> Self {
+        Self {
+            interval: Duration::from_secs(60).min(ttl / 4),
+            refreshed: Mutex::default(),
+        }
+    }
+
+    /// Whether the message should be made to live on now; the next time is an
+    /// interval later.
+    pub(super) fn is_due(&self, message: &MessageId) -> bool {
+        let now = Instant::now();
+        let mut refreshed = self
+            .refreshed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match refreshed.get_mut(message) {
+            Some(last) if now.duration_since(*last) < self.interval => false,
+            Some(last) => {
+                *last = now;
+                true
+            }
+            None => {
+                if refreshed.len() >= Self::ENTRIES_MAX {
+                    refreshed.clear();
+                }
+                refreshed.insert(message.clone(), now);
+                true
+            }
+        }
+    }
+
+    pub(super) fn forget(&self, message: &MessageId) {
+        let mut refreshed = self
+            .refreshed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        refreshed.remove(message);
+    }
+}

@@ -1,0 +1,118 @@
+//! Everything that knows it is Redis.
+//!
+//! [`keys`] is the one table of keys, `functions/` holds the Redis functions,
+//! one a file. A write is one call of one of them.
+
+mod append;
+mod commit;
+mod content;
+mod error;
+mod feed;
+mod functions;
+pub mod keys;
+mod link;
+mod log;
+mod messages;
+mod reply;
+mod sessions;
+mod snapshot;
+
+use std::{sync::Arc, time::Duration};
+
+pub use self::{
+    append::{Append, Appended},
+    commit::{Commit, Committed},
+    content::ReadContent,
+    error::StoreError,
+    feed::{Feed, FeedItem, Read},
+    log::{Entry, Look, Page, Placed, Resume},
+    messages::{Inspected, Loaded, Repeat},
+    sessions::Admission,
+};
+use self::{keys::Keys, link::Link, messages::Freshness};
+
+/// How long things are kept.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// Of a message and its log, after the last write or look of a watcher.
+    pub message_ttl: Duration,
+    /// Of content kept out of line; at least its message's.
+    pub content_ttl: Duration,
+    /// Of a session, after its last change or new message.
+    pub session_ttl: Duration,
+    /// About how many entries a log keeps.
+    pub retained_entries: u32,
+}
+
+impl Default for StoreOptions {
+    /// The seed's: 24 hours, 7 days, 1,000 events.
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            message_ttl: DAY,
+            content_ttl: 7 * DAY,
+            session_ttl: 7 * DAY,
+            retained_entries: 1_000,
+        }
+    }
+}
+
+/// Conversations in Redis. Cloning shares the connections.
+#[derive(Clone)]
+pub struct Store {
+    link: Link,
+    keys: Keys,
+    options: Arc<StoreOptions>,
+    freshness: Arc<Freshness>,
+}
+
+impl Store {
+    /// Connects to the Redis at `url` (`redis://`, `rediss://` or
+    /// `redis+unix://`) and loads the functions.
+    ///
+    /// Fails where Redis cannot be reached, or is older than 7.0.
+    pub async fn connect(url: &str, options: StoreOptions) -> Result<Self, StoreError> {
+        let link = Link::connect(url).await?;
+        Ok(Self {
+            link,
+            keys: Keys::default(),
+            freshness: Arc::new(Freshness::new(options.message_ttl)),
+            options: Arc::new(options),
+        })
+    }
+
+    /// How long things are kept.
+    pub fn options(&self) -> &StoreOptions {
+        &self.options
+    }
+
+    /// Version of the Redis that was connected to.
+    pub fn redis_version(&self) -> &str {
+        self.link.redis_version()
+    }
+
+    /// Whether Redis is there and accepts writes.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        let call = functions::call("probe");
+        self.link.write(&call).await.map(drop)
+    }
+
+    fn message_ttl_millis(&self) -> u64 {
+        millis(self.options.message_ttl)
+    }
+
+    fn content_ttl_millis(&self) -> u64 {
+        millis(self.options.content_ttl.max(self.options.message_ttl))
+    }
+
+    fn session_ttl_millis(&self) -> u64 {
+        millis(self.options.session_ttl)
+    }
+}
+
+/// Redis refuses to let a key live for 0 ms.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis())
+        .unwrap_or(u64::MAX)
+        .max(1)
+}

@@ -1,0 +1,276 @@
+//! Sessions and the two indexes: a session's messages, a user's sessions.
+
+use std::collections::HashMap;
+
+use redis::Value;
+
+use super::{
+    Store, StoreError, functions,
+    reply::{Outcome, parse, scored},
+};
+use crate::domain::{
+    Metadata, Time,
+    ids::{MessageId, SessionId, UserId},
+    session::Session,
+};
+
+/// Whether a message may be created in a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admission {
+    /// It may, and is in the session's index; whose session it is.
+    Granted(UserId),
+    /// There is no such session, or it is another user's.
+    Missing,
+    /// The session is closed.
+    Closed,
+}
+
+impl Store {
+    /// Makes a session, or finds it. None where another user has it; otherwise
+    /// whether it was made.
+    pub async fn create_session(
+        &self,
+        session: &SessionId,
+        user: &UserId,
+        metadata: &Metadata,
+        now: Time,
+    ) -> Result<Option<bool>, StoreError> {
+        self.touch_user(user, session, now).await?;
+        let mut call = functions::write("create_session", &[&self.keys.session(session)]);
+        call.arg(user.as_str())
+            .arg(json(metadata))
+            .arg(now.timestamp_micros())
+            .arg(self.session_ttl_millis());
+        let answer: String = parse(self.link.repeatable(&call).await?)?;
+        match answer.as_str() {
+            "created" => Ok(Some(true)),
+            "found" => Ok(Some(false)),
+            _ => {
+                self.forget_sessions(user, std::slice::from_ref(session))
+                    .await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Enters a message into its session's index, before it is created.
+    pub async fn admit(
+        &self,
+        session: &SessionId,
+        message: &MessageId,
+        owner: Option<&UserId>,
+        now: Time,
+    ) -> Result<Admission, StoreError> {
+        let keys = [
+            self.keys.session(session),
+            self.keys.session_messages(session),
+        ];
+        let mut call = functions::write("admit", &[&keys[0], &keys[1]]);
+        call.arg(message.as_str())
+            .arg(now.timestamp_micros())
+            .arg(self.session_ttl_millis())
+            .arg(owner.map_or("", UserId::as_str));
+        let mut outcome = Outcome::parse(self.link.repeatable(&call).await?)?;
+        Ok(match outcome.word.as_str() {
+            "ok" => {
+                let user: String = outcome.take()?;
+                Admission::Granted(UserId::parse(&user).map_err(StoreError::corrupt)?)
+            }
+            "missing" => Admission::Missing,
+            "closed" => Admission::Closed,
+            _ => return Err(outcome.unknown()),
+        })
+    }
+
+    /// Moves a session to the front of its user's sessions.
+    pub async fn touch_user(
+        &self,
+        user: &UserId,
+        session: &SessionId,
+        now: Time,
+    ) -> Result<(), StoreError> {
+        let key = self.keys.user_sessions(user);
+        let mut calls = redis::pipe();
+        calls
+            .cmd("ZADD")
+            .arg(&key)
+            .arg("GT")
+            .arg(now.timestamp_micros())
+            .arg(session.as_str());
+        calls
+            .cmd("PEXPIRE")
+            .arg(&key)
+            .arg(self.session_ttl_millis());
+        self.link.read(&calls).await.map(drop)
+    }
+
+    /// Loads sessions with their numbers of messages, in the same order.
+    pub async fn load_sessions(
+        &self,
+        sessions: &[SessionId],
+    ) -> Result<Vec<Option<(Session, u64)>>, StoreError> {
+        let mut calls = redis::pipe();
+        for session in sessions {
+            calls.cmd("HGETALL").arg(self.keys.session(session));
+            calls.cmd("ZCARD").arg(self.keys.session_messages(session));
+        }
+        let answers = self.link.read(&calls).await?;
+        sessions
+            .iter()
+            .zip(answers.chunks_exact(2))
+            .map(|(session, answers)| parse_session(session, answers))
+            .collect()
+    }
+
+    /// Closes a session. False where there is none.
+    pub async fn close_session(&self, id: &SessionId, now: Time) -> Result<bool, StoreError> {
+        let closed = now.timestamp_micros().to_string();
+        self.change_session(id, "closed", &closed, now).await
+    }
+
+    /// Replaces a session's metadata. False where there is none.
+    pub async fn set_session_metadata(
+        &self,
+        id: &SessionId,
+        metadata: &Metadata,
+        now: Time,
+    ) -> Result<bool, StoreError> {
+        self.change_session(id, "metadata", &json(metadata), now)
+            .await
+    }
+
+    async fn change_session(
+        &self,
+        id: &SessionId,
+        field: &str,
+        value: &str,
+        now: Time,
+    ) -> Result<bool, StoreError> {
+        let mut call = functions::write("change_session", &[&self.keys.session(id)]);
+        call.arg(field)
+            .arg(value)
+            .arg(now.timestamp_micros())
+            .arg(self.session_ttl_millis());
+        parse(self.link.repeatable(&call).await?)
+    }
+
+    /// Erases a session whose messages are erased.
+    pub async fn delete_session(&self, id: &SessionId, user: &UserId) -> Result<(), StoreError> {
+        let mut call = redis::cmd("DEL");
+        call.arg(self.keys.session(id))
+            .arg(self.keys.session_messages(id));
+        self.link.repeatable(&call).await?;
+        self.forget_sessions(user, std::slice::from_ref(id)).await
+    }
+
+    /// A user's sessions by last activity, newest first, before `before` if
+    /// that is given: up to `count`, each with its time.
+    pub async fn list_sessions(
+        &self,
+        user: &UserId,
+        before: Option<&(u64, SessionId)>,
+        count: usize,
+    ) -> Result<Vec<(u64, SessionId)>, StoreError> {
+        let from = before.map_or("+inf".to_owned(), |(time, _)| time.to_string());
+        let mut offset = 0;
+        let mut found = Vec::new();
+        loop {
+            let mut call = redis::cmd("ZRANGE");
+            call.arg(self.keys.user_sessions(user));
+            call.arg(&from).arg("-inf").arg("BYSCORE").arg("REV");
+            call.arg("LIMIT")
+                .arg(offset)
+                .arg(count + 1)
+                .arg("WITHSCORES");
+            let batch = parse_ids(self.link.repeatable(&call).await?)?;
+            let complete = batch.len() <= count;
+            offset += batch.len();
+            // Those of the same microsecond are ordered by id, backwards.
+            found.extend(
+                batch
+                    .into_iter()
+                    .filter(|entry| before.is_none_or(|b| entry < b)),
+            );
+            if complete || found.len() >= count {
+                found.truncate(count);
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Takes sessions that do not exist from their user's index.
+    pub async fn forget_sessions(
+        &self,
+        user: &UserId,
+        sessions: &[SessionId],
+    ) -> Result<(), StoreError> {
+        if sessions.is_empty() {
+            return Ok(());
+        }
+        let mut call = redis::cmd("ZREM");
+        call.arg(self.keys.user_sessions(user));
+        for session in sessions {
+            call.arg(session.as_str());
+        }
+        self.link.repeatable(&call).await.map(drop)
+    }
+
+    /// Some of the sessions that have messages, and the place to go on from;
+    /// begins and ends with place 0.
+    pub async fn scan_sessions(&self, place: u64) -> Result<(u64, Vec<SessionId>), StoreError> {
+        let mut call = redis::cmd("SCAN");
+        call.arg(place)
+            .arg("MATCH")
+            .arg(self.keys.all_session_messages());
+        call.arg("COUNT").arg(1_000).arg("TYPE").arg("zset");
+        let (next, keys): (u64, Vec<String>) = parse(self.link.repeatable(&call).await?)?;
+        let sessions = keys
+            .iter()
+            .filter_map(|key| self.keys.session_of_index(key));
+        Ok((next, sessions.collect()))
+    }
+}
+
+fn json(metadata: &Metadata) -> String {
+    serde_json::Value::Object(metadata.clone()).to_string()
+}
+
+fn parse_ids(value: Value) -> Result<Vec<(u64, SessionId)>, StoreError> {
+    scored(value)?
+        .into_iter()
+        .map(|(score, member)| {
+            Ok((
+                score,
+                SessionId::parse(&member).map_err(StoreError::corrupt)?,
+            ))
+        })
+        .collect()
+}
+
+fn parse_session(id: &SessionId, answers: &[Value]) -> Result<Option<(Session, u64)>, StoreError> {
+    let fields: HashMap<String, String> = parse(answers[0].clone())?;
+    if fields.is_empty() {
+        return Ok(None);
+    }
+    let text = |name: &str| {
+        fields
+            .get(name)
+            .ok_or_else(|| StoreError::Corrupt(format!("a session has no field {name}")))
+    };
+    let time = |name: &str| {
+        let micros = text(name)?.parse().map_err(StoreError::corrupt)?;
+        Time::from_timestamp_micros(micros).ok_or_else(|| StoreError::corrupt("no time"))
+    };
+    let session = Session {
+        id: id.clone(),
+        user: UserId::parse(text("user")?).map_err(StoreError::corrupt)?,
+        metadata: serde_json::from_str(text("metadata")?).map_err(StoreError::corrupt)?,
+        create_time: time("created")?,
+        update_time: time("updated")?,
+        close_time: fields
+            .contains_key("closed")
+            .then(|| time("closed"))
+            .transpose()?,
+    };
+    Ok(Some((session, parse(answers[1].clone())?)))
+}

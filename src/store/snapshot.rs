@@ -1,0 +1,221 @@
+//! The fields of a message's hash, written and read.
+
+use std::collections::HashMap;
+
+use prost::Message as _;
+use redis::Value;
+
+use super::{
+    Loaded, StoreError,
+    keys::SCHEMA,
+    log::last_cursor,
+    reply::{array, elements, parse as parse_value},
+};
+use crate::{
+    domain::{
+        Time,
+        content::{Block, BlockState, Content},
+        ids::{MessageId, SessionId, UserId},
+        message::{EndReason, Ending, Message, MessageState, Role},
+        task::Task,
+    },
+    proto as v1,
+    wire::{
+        content::{block_from_v1, block_to_v1},
+        task::{task_from_v1, task_to_v1},
+    },
+};
+
+type Field = (String, Vec<u8>);
+
+/// The fields of `after` that are not the same in `before`.
+pub(super) fn changed_fields(before: Option<&Message>, after: &Message, log: &str) -> Vec<Field> {
+    let old = before
+        .map(|before| scalars(before, log))
+        .unwrap_or_default();
+    let mut fields = scalars(after, log);
+    fields.retain(|field| !old.contains(field));
+    let fields = fields
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.into_bytes()));
+
+    let blocks = after
+        .blocks
+        .iter()
+        .enumerate()
+        .filter_map(|(index, block)| {
+            let same = before.and_then(|before| before.blocks.get(index)) == Some(block);
+            (!same).then(|| (format!("block:{index:04}"), encode_block(block)))
+        });
+    let tasks = after.tasks.iter().enumerate().filter_map(|(index, task)| {
+        let same = before.and_then(|before| before.tasks.get(index)) == Some(task);
+        (!same).then(|| (format!("task:{index:04}"), task_to_v1(task).encode_to_vec()))
+    });
+    fields.chain(blocks).chain(tasks).collect()
+}
+
+/// The text of an open block has a key of its own.
+fn encode_block(block: &Block) -> Vec<u8> {
+    if block.state != BlockState::Open {
+        return block_to_v1(block).encode_to_vec();
+    }
+    let mut block = block.clone();
+    if let Some(text) = block.content.as_mut().and_then(Content::text_mut) {
+        text.clear();
+    }
+    block_to_v1(&block).encode_to_vec()
+}
+
+/// The fields that are readable text; `status` first, since the hash of a small
+/// message is searched from the front.
+fn scalars(message: &Message, log: &str) -> Vec<(&'static str, String)> {
+    let open: Vec<_> = message
+        .open_blocks()
+        .map(|block| block.id.as_str())
+        .collect();
+    let mut fields = vec![
+        ("status", message.state.name().to_owned()),
+        ("log", log.to_owned()),
+        ("fence", message.fence.to_string()),
+        (
+            "tail",
+            message
+                .tail()
+                .map(|block| block.id.to_string())
+                .unwrap_or_default(),
+        ),
+        ("open", open.join(" ")),
+        ("user", message.user.to_string()),
+        ("schema", SCHEMA.to_owned()),
+        ("role", message.role.name().to_owned()),
+        ("session", message.session.to_string()),
+        ("created", micros(message.create_time)),
+        (
+            "metadata",
+            serde_json::Value::Object(message.metadata.clone()).to_string(),
+        ),
+    ];
+    if let Some(parent) = &message.parent {
+        fields.push(("parent", parent.to_string()));
+    }
+    if let Some(ending) = &message.ending {
+        fields.push(("ended", micros(ending.time)));
+        fields.push(("end_reason", ending.reason.name().to_owned()));
+        fields.push(("error", ending.error.clone()));
+    }
+    fields
+}
+
+fn micros(time: Time) -> String {
+    time.timestamp_micros().to_string()
+}
+
+/// Reads the answer of `load`.
+pub(super) fn parse(answer: Value, id: &MessageId) -> Result<Loaded, StoreError> {
+    let [fields, texts, last] = elements(answer)?;
+    let fields = Fields(parse_value(fields)?);
+    let session: SessionId = fields.id("session", SessionId::parse)?;
+    let mut message = Message {
+        head: last_cursor(last, &session, id)?,
+        id: id.clone(),
+        session,
+        user: fields.id("user", UserId::parse)?,
+        role: fields.named("role", Role::named)?,
+        state: fields.named("status", MessageState::named)?,
+        blocks: fields.list("block:", |bytes| {
+            let block = v1::ContentBlock::decode(bytes).map_err(StoreError::corrupt)?;
+            block_from_v1(block).map_err(StoreError::corrupt)
+        })?,
+        tasks: fields.list("task:", |bytes| -> Result<Task, StoreError> {
+            let task = v1::Task::decode(bytes).map_err(StoreError::corrupt)?;
+            task_from_v1(task).map_err(StoreError::corrupt)
+        })?,
+        metadata: serde_json::from_str(fields.text("metadata")?).map_err(StoreError::corrupt)?,
+        parent: fields
+            .0
+            .contains_key("parent")
+            .then(|| fields.id("parent", MessageId::parse))
+            .transpose()?,
+        create_time: fields.time("created")?,
+        ending: fields.ending()?,
+        fence: fields.number("fence")?,
+    };
+    fill_texts(&mut message, texts)?;
+    Ok(Loaded {
+        message,
+        revision: fields.number("revision")?,
+        contents: fields.text("contents").unwrap_or_default().to_owned(),
+        repeats: fields.text("repeats").unwrap_or_default().to_owned(),
+    })
+}
+
+fn fill_texts(message: &mut Message, texts: Value) -> Result<(), StoreError> {
+    let open = message
+        .blocks
+        .iter_mut()
+        .filter(|block| block.state == BlockState::Open);
+    for (block, text) in open.zip(array(texts)?) {
+        if let Some(empty) = block.content.as_mut().and_then(Content::text_mut) {
+            *empty = parse_value(text)?;
+        }
+    }
+    Ok(())
+}
+
+struct Fields(HashMap<String, Vec<u8>>);
+
+impl Fields {
+    fn text(&self, name: &str) -> Result<&str, StoreError> {
+        let bytes = self
+            .0
+            .get(name)
+            .ok_or_else(|| StoreError::Corrupt(format!("a message has no field {name}")))?;
+        std::str::from_utf8(bytes).map_err(StoreError::corrupt)
+    }
+
+    fn number(&self, name: &str) -> Result<u64, StoreError> {
+        self.text(name)?.parse().map_err(StoreError::corrupt)
+    }
+
+    fn time(&self, name: &str) -> Result<Time, StoreError> {
+        let micros = self.text(name)?.parse().map_err(StoreError::corrupt)?;
+        Time::from_timestamp_micros(micros)
+            .ok_or_else(|| StoreError::Corrupt(format!("field {name} is no time")))
+    }
+
+    fn id<T, E: ToString>(
+        &self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<T, StoreError> {
+        parse(self.text(name)?).map_err(StoreError::corrupt)
+    }
+
+    fn named<T>(&self, name: &str, named: impl Fn(&str) -> Option<T>) -> Result<T, StoreError> {
+        named(self.text(name)?)
+            .ok_or_else(|| StoreError::Corrupt(format!("field {name} is unknown")))
+    }
+
+    fn ending(&self) -> Result<Option<Ending>, StoreError> {
+        if !self.0.contains_key("ended") {
+            return Ok(None);
+        }
+        Ok(Some(Ending {
+            time: self.time("ended")?,
+            reason: self.named("end_reason", EndReason::named)?,
+            error: self.text("error")?.to_owned(),
+        }))
+    }
+
+    /// The fields `<prefix>0000`, `<prefix>0001` ... in order.
+    fn list<T>(
+        &self,
+        prefix: &str,
+        parse: impl Fn(&[u8]) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        (0..)
+            .map_while(|index| self.0.get(&format!("{prefix}{index:04}")))
+            .map(|bytes| parse(bytes))
+            .collect()
+    }
+}

@@ -1,0 +1,210 @@
+//! One message that is followed here.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    domain::{
+        cursor::Cursor,
+        ids::{MessageId, SessionId},
+        message::MessageState,
+    },
+    proto::{self as v1, event::Payload},
+    store::{Entry, Placed},
+    wire::{
+        frame::{EncodedFrame, WatchEnd},
+        message::state_from_v1,
+    },
+};
+
+/// How many frames a topic keeps for followers that are a little behind.
+const FRAMES_MAX: usize = 512;
+/// How many bytes of frames a topic keeps.
+const BYTES_MAX: usize = 1024 * 1024;
+
+/// An event, ready to be sent to everybody.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// Its place.
+    pub cursor: Cursor,
+    /// What happened.
+    pub event_type: v1::EventType,
+    /// The final state, where the event ended the message.
+    pub ended: Option<MessageState>,
+    /// What is sent.
+    pub encoded: EncodedFrame,
+}
+
+impl From<Placed> for Frame {
+    fn from(Placed { cursor, event }: Placed) -> Self {
+        let ended = match &event.payload {
+            Some(Payload::MessageEnd(end)) => state_from_v1(end.state()),
+            _ => None,
+        };
+        Self {
+            cursor,
+            event_type: event.event_type(),
+            ended,
+            encoded: EncodedFrame::event(event),
+        }
+    }
+}
+
+/// What followers are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct News {
+    /// The last event that was read.
+    pub tip: Cursor,
+    /// Counts heartbeats.
+    pub beat: u64,
+    /// Whether the log goes on.
+    pub standing: Standing,
+}
+
+/// Whether a log goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It does.
+    Live,
+    /// It is another log than was read: look again from one's own cursor.
+    Changed,
+    /// Nothing follows.
+    Over(WatchEnd),
+}
+
+/// What a topic has for a follower.
+#[derive(Debug, Clone)]
+pub enum Ready {
+    /// What comes after its cursor; at least one.
+    Frames(Vec<Frame>),
+    /// Nothing yet.
+    Nothing,
+    /// Less than it needs: what is missing is in the store.
+    Behind,
+}
+
+/// The last events of a message that is followed here.
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub(super) message: MessageId,
+    pub(super) session: SessionId,
+    recent: Mutex<Recent>,
+    news: watch::Sender<News>,
+}
+
+#[derive(Debug, Default)]
+struct Recent {
+    frames: VecDeque<Frame>,
+    bytes: usize,
+}
+
+impl Topic {
+    pub(super) fn new(message: MessageId, session: SessionId, head: Cursor) -> Self {
+        Self {
+            message,
+            session,
+            recent: Mutex::default(),
+            news: watch::Sender::new(News {
+                tip: head,
+                beat: 0,
+                standing: Standing::Live,
+            }),
+        }
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<News> {
+        self.news.subscribe()
+    }
+
+    pub(super) fn is_followed(&self) -> bool {
+        self.news.receiver_count() > 0
+    }
+
+    pub(super) fn tip(&self) -> Cursor {
+        self.news.borrow().tip
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.news.borrow().standing == Standing::Live
+    }
+
+    pub(super) fn beat(&self) {
+        self.news.send_modify(|news| news.beat += 1);
+    }
+
+    pub(super) fn set_standing(&self, standing: Standing) {
+        self.news.send_modify(|news| news.standing = standing);
+    }
+
+    /// Takes in what was read, in the order it was read.
+    pub(super) fn take_in(&self, entries: Vec<Entry>) {
+        let mut is_deleted = false;
+        let mut tip = self.tip();
+        let mut recent = self.recent();
+        for entry in entries {
+            match entry {
+                Entry::Deleted => is_deleted = true,
+                Entry::Events(events) => {
+                    for placed in events {
+                        if placed.cursor.sequence != tip.sequence + 1 {
+                            // Retention was faster than we were.
+                            recent.clear();
+                        }
+                        tip = placed.cursor;
+                        recent.push(Frame::from(placed));
+                    }
+                }
+            }
+        }
+        drop(recent);
+        self.news.send_modify(|news| {
+            news.tip = tip;
+            if is_deleted {
+                news.standing = Standing::Over(WatchEnd::Deleted);
+            }
+        });
+    }
+
+    /// What comes after `seen`.
+    pub(super) fn after(&self, seen: Cursor) -> Ready {
+        let recent = self.recent();
+        let tip = self.tip();
+        if seen.sequence >= tip.sequence {
+            return Ready::Nothing;
+        }
+        match recent.frames.front() {
+            Some(first) if first.cursor.sequence <= seen.sequence + 1 => {
+                let known = seen.sequence + 1 - first.cursor.sequence;
+                let skip = usize::try_from(known).unwrap_or(usize::MAX);
+                Ready::Frames(recent.frames.iter().skip(skip).cloned().collect())
+            }
+            _ => Ready::Behind,
+        }
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Recent {
+    fn push(&mut self, frame: Frame) {
+        self.bytes += frame.encoded.len();
+        self.frames.push_back(frame);
+        while self.frames.len() > FRAMES_MAX || self.bytes > BYTES_MAX {
+            let Some(oldest) = self.frames.pop_front() else {
+                return;
+            };
+            self.bytes -= oldest.encoded.len();
+        }
+    }
+
+    fn clear(&mut self) {
+        self.frames.clear();
+        self.bytes = 0;
+    }
+}

@@ -1,0 +1,174 @@
+//! Messages.
+
+use prost::Message as _;
+
+use super::{
+    content::block_to_v1,
+    task::task_of_message_to_v1,
+    values::{metadata_to_v1, time_to_v1},
+};
+use crate::{
+    domain::{
+        content::ContentRef,
+        ids::MessageId,
+        limits,
+        message::{EndReason, Message, MessageState, Role},
+    },
+    proto as v1,
+};
+
+/// What a message holds besides its text and the content of its blocks is far
+/// below this many bytes of a frame.
+const FRAME_RESERVE: usize = 4 * 1024;
+
+/// A message for clients, cut to fit into one frame: first the text, then the
+/// blocks that fit beside it; the others by reference.
+///
+/// `text` has the text of each TEXT block, also of those kept out of line;
+/// `text_truncated` says that there is more of it.
+pub fn message_to_v1(message: &Message, text: String, text_truncated: bool) -> v1::Message {
+    let mut sent = v1::Message {
+        message_id: message.id.to_string(),
+        session_id: message.session.to_string(),
+        role: role_to_v1(message.role).into(),
+        state: state_to_v1(message.state).into(),
+        blocks: message.blocks.iter().map(block_to_v1).collect(),
+        text,
+        text_truncated,
+        tasks: message
+            .tasks
+            .iter()
+            .map(|task| task_of_message_to_v1(task, message))
+            .collect(),
+        metadata: metadata_to_v1(&message.metadata),
+        parent_message_id: message
+            .parent
+            .as_ref()
+            .map(MessageId::to_string)
+            .unwrap_or_default(),
+        create_time: Some(time_to_v1(message.create_time)),
+        update_time: Some(time_to_v1(message.head.time)),
+        end_time: message
+            .ending
+            .as_ref()
+            .map(|ending| time_to_v1(ending.time)),
+        end_reason: message
+            .ending
+            .as_ref()
+            .map_or(v1::EndReason::Unspecified, |ending| {
+                reason_to_v1(ending.reason)
+            })
+            .into(),
+        error: message
+            .ending
+            .as_ref()
+            .map(|ending| ending.error.clone())
+            .unwrap_or_default(),
+        cancel_requested: false,
+        sequence: message.head.sequence,
+        cursor: message.head.to_string(),
+    };
+    fit(&mut sent, message);
+    sent
+}
+
+/// Makes `sent` fit into a frame.
+fn fit(sent: &mut v1::Message, message: &Message) {
+    let room = limits::FRAME_BYTES_MAX - FRAME_RESERVE;
+    let mut size = sent.encoded_len();
+    if size <= room {
+        return;
+    }
+    let mut largest: Vec<_> = message.blocks.iter().enumerate().collect();
+    largest.sort_by_key(|(_, block)| {
+        std::cmp::Reverse(block.content.as_ref().map_or(0, |c| c.inline_size()))
+    });
+    for (index, block) in largest {
+        if size <= room {
+            return;
+        }
+        let mut block = block.clone();
+        if let Some(content) = &mut block.content
+            && content.inline_size() > 0
+        {
+            let reference = ContentRef {
+                id: None,
+                size: content.inline_size() as u64,
+                media_type: content.media_type().to_owned(),
+                sha256: String::new(),
+            };
+            content.store_at(reference);
+            size -= sent.blocks[index].encoded_len();
+            sent.blocks[index] = block_to_v1(&block);
+            size += sent.blocks[index].encoded_len();
+        }
+    }
+    if size > room {
+        let kept = sent.text.len().saturating_sub(size - room);
+        sent.text.truncate(sent.text.floor_char_boundary(kept));
+        sent.text_truncated = true;
+    }
+}
+
+/// A role for clients.
+pub fn role_to_v1(role: Role) -> v1::Role {
+    match role {
+        Role::User => v1::Role::User,
+        Role::Assistant => v1::Role::Assistant,
+        Role::System => v1::Role::System,
+        Role::Tool => v1::Role::Tool,
+    }
+}
+
+/// A role that a client named or that was stored.
+pub fn role_from_v1(role: v1::Role) -> Option<Role> {
+    match role {
+        v1::Role::Unspecified => None,
+        v1::Role::User => Some(Role::User),
+        v1::Role::Assistant => Some(Role::Assistant),
+        v1::Role::System => Some(Role::System),
+        v1::Role::Tool => Some(Role::Tool),
+    }
+}
+
+/// A state for clients.
+pub fn state_to_v1(state: MessageState) -> v1::MessageState {
+    match state {
+        MessageState::Streaming => v1::MessageState::Streaming,
+        MessageState::Completed => v1::MessageState::Completed,
+        MessageState::Failed => v1::MessageState::Failed,
+        MessageState::Cancelled => v1::MessageState::Cancelled,
+        MessageState::Interrupted => v1::MessageState::Interrupted,
+    }
+}
+
+/// A state that a client named or that was stored.
+pub fn state_from_v1(state: v1::MessageState) -> Option<MessageState> {
+    match state {
+        v1::MessageState::Unspecified => None,
+        v1::MessageState::Streaming => Some(MessageState::Streaming),
+        v1::MessageState::Completed => Some(MessageState::Completed),
+        v1::MessageState::Failed => Some(MessageState::Failed),
+        v1::MessageState::Cancelled => Some(MessageState::Cancelled),
+        v1::MessageState::Interrupted => Some(MessageState::Interrupted),
+    }
+}
+
+/// A reason for clients.
+pub fn reason_to_v1(reason: EndReason) -> v1::EndReason {
+    match reason {
+        EndReason::Client => v1::EndReason::Client,
+        EndReason::WriterLost => v1::EndReason::WriterLost,
+        EndReason::CancelRequested => v1::EndReason::CancelRequested,
+    }
+}
+
+/// A reason that was stored.
+pub fn reason_from_v1(reason: v1::EndReason) -> Option<EndReason> {
+    match reason {
+        v1::EndReason::Unspecified => None,
+        v1::EndReason::Client => Some(EndReason::Client),
+        v1::EndReason::WriterLost => Some(EndReason::WriterLost),
+        v1::EndReason::CancelRequested => Some(EndReason::CancelRequested),
+    }
+}
