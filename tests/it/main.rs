@@ -1,0 +1,5 @@
+//! The service against a real Redis. Each test starts its own.
+
+mod support;
+
+mod smoke;

@@ -1,0 +1,269 @@
+//! Clients, and the calls that many tests make.
+
+use throughline::{
+    domain::{
+        ids::{MessageId, SessionId, UserId},
+        message::Message,
+    },
+    proto::{
+        self as v1, admin_service_client::AdminServiceClient,
+        message_service_client::MessageServiceClient,
+        session_service_client::SessionServiceClient, task_service_client::TaskServiceClient,
+    },
+    wire::event::event_from_v1,
+};
+use tonic::{Code, Status, transport::Channel};
+use tonic_types::StatusExt;
+
+use super::Watch;
+
+/// Clients of one instance.
+#[derive(Clone)]
+pub struct Clients {
+    pub sessions: SessionServiceClient<Channel>,
+    pub messages: MessageServiceClient<Channel>,
+    pub tasks: TaskServiceClient<Channel>,
+    pub admin: AdminServiceClient<Channel>,
+}
+
+type Result<T> = std::result::Result<T, Status>;
+
+impl Clients {
+    pub async fn connect(address: &str) -> Self {
+        let channel = Channel::from_shared(address.to_owned())
+            .unwrap()
+            .tcp_nodelay(true)
+            .connect()
+            .await
+            .unwrap();
+        Self::of(channel)
+    }
+
+    pub fn of(channel: Channel) -> Self {
+        const ANY_SIZE: usize = usize::MAX;
+        Self {
+            sessions: SessionServiceClient::new(channel.clone()),
+            messages: MessageServiceClient::new(channel.clone())
+                .max_encoding_message_size(ANY_SIZE),
+            tasks: TaskServiceClient::new(channel.clone()),
+            admin: AdminServiceClient::new(channel),
+        }
+    }
+
+    /// Makes a session of user `user_1`.
+    pub async fn session(&self, session: &str) {
+        let request = v1::CreateSessionRequest {
+            session_id: session.into(),
+            user_id: "user_1".into(),
+            ..Default::default()
+        };
+        self.sessions.clone().create_session(request).await.unwrap();
+    }
+
+    /// Makes session `s` and in it an assistant's message.
+    pub async fn message(&self, message: &str) {
+        self.session("s").await;
+        self.create(message, v1::Role::Assistant).await.unwrap();
+    }
+
+    /// Makes a message in session `s`.
+    pub async fn create(&self, message: &str, role: v1::Role) -> Result<v1::CreateMessageResponse> {
+        let request = v1::CreateMessageRequest {
+            session_id: "s".into(),
+            message_id: message.into(),
+            role: role.into(),
+            ..Default::default()
+        };
+        let response = self.messages.clone().create_message(request).await?;
+        Ok(response.into_inner())
+    }
+
+    pub async fn append(&self, message: &str, delta: &str) -> Result<v1::AppendTextResponse> {
+        self.append_with(v1::AppendTextRequest {
+            message_id: message.into(),
+            delta: delta.into(),
+            ..Default::default()
+        })
+        .await
+    }
+
+    pub async fn append_with(
+        &self,
+        request: v1::AppendTextRequest,
+    ) -> Result<v1::AppendTextResponse> {
+        let response = self.messages.clone().append_text(request).await?;
+        Ok(response.into_inner())
+    }
+
+    pub async fn add(&self, message: &str, block: v1::ContentBlock) -> Result<v1::AddContentResponse> {
+        let request = v1::AddContentRequest {
+            message_id: message.into(),
+            block: Some(block),
+            ..Default::default()
+        };
+        Ok(self.messages.clone().add_content(request).await?.into_inner())
+    }
+
+    pub async fn publish(&self, message: &str, name: &str) -> Result<v1::WriteResult> {
+        let request = v1::PublishEventRequest {
+            message_id: message.into(),
+            name: name.into(),
+            ..Default::default()
+        };
+        let response = self.messages.clone().publish_event(request).await?;
+        Ok(response.into_inner().result.unwrap())
+    }
+
+    pub async fn end(&self, message: &str, state: v1::MessageState) -> Result<v1::WriteResult> {
+        let request = v1::EndMessageRequest {
+            message_id: message.into(),
+            state: state.into(),
+            ..Default::default()
+        };
+        let response = self.messages.clone().end_message(request).await?;
+        Ok(response.into_inner().result.unwrap())
+    }
+
+    pub async fn complete(&self, message: &str) -> v1::WriteResult {
+        self.end(message, v1::MessageState::Completed).await.unwrap()
+    }
+
+    pub async fn get(&self, message: &str) -> Result<v1::Message> {
+        let request = v1::GetMessageRequest {
+            message_id: message.into(),
+        };
+        let response = self.messages.clone().get_message(request).await?;
+        Ok(response.into_inner().message.unwrap())
+    }
+
+    pub async fn delete(&self, message: &str) -> Result<()> {
+        let request = v1::DeleteMessageRequest {
+            message_id: message.into(),
+        };
+        self.messages.clone().delete_message(request).await.map(drop)
+    }
+
+    /// The whole retained log.
+    pub async fn events(&self, message: &str) -> Vec<v1::Event> {
+        let mut events = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = v1::ListEventsRequest {
+                message_id: message.into(),
+                page_size: 1_000,
+                page_token,
+                ..Default::default()
+            };
+            let page = self.messages.clone().list_events(request).await.unwrap();
+            let page = page.into_inner();
+            events.extend(page.events);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return events;
+            }
+        }
+    }
+
+    pub async fn start_task(&self, message: &str, task: &str) -> Result<v1::StartTaskResponse> {
+        let request = v1::StartTaskRequest {
+            message_id: message.into(),
+            task_id: task.into(),
+            task_type: "image_generation".into(),
+            placeholder: Some(v1::ContentBlock {
+                content_type: v1::ContentType::Image.into(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        Ok(self.tasks.clone().start_task(request).await?.into_inner())
+    }
+
+    pub async fn update_task(&self, request: v1::UpdateTaskRequest) -> Result<v1::UpdateTaskResponse> {
+        Ok(self.tasks.clone().update_task(request).await?.into_inner())
+    }
+
+    /// Watches a message from a cursor.
+    pub async fn watch(&self, message: &str, cursor: &str) -> Watch {
+        self.watch_with(v1::WatchMessageRequest {
+            message_id: message.into(),
+            cursor: cursor.into(),
+            ..Default::default()
+        })
+        .await
+        .unwrap()
+    }
+
+    pub async fn watch_with(&self, request: v1::WatchMessageRequest) -> Result<Watch> {
+        let response = self.messages.clone().watch_message(request).await?;
+        Ok(Watch::new(response.into_inner()))
+    }
+}
+
+/// A block of plain text.
+pub fn text_block(text: &str) -> v1::ContentBlock {
+    let source = v1::text_content::Source::Text(text.into());
+    let text = v1::TextContent {
+        source: Some(source),
+    };
+    v1::ContentBlock {
+        content: Some(v1::content_block::Content::Text(text)),
+        ..Default::default()
+    }
+}
+
+/// An image of these bytes.
+pub fn image_block(data: impl Into<bytes::Bytes>) -> v1::ContentBlock {
+    let image = v1::ImageContent {
+        source: Some(v1::image_content::Source::Data(data.into())),
+        media_type: "image/png".into(),
+        caption: "a picture".into(),
+        width: 640,
+        height: 480,
+        ..Default::default()
+    };
+    v1::ContentBlock {
+        content: Some(v1::content_block::Content::Image(image)),
+        ..Default::default()
+    }
+}
+
+/// Why a call was refused: its code and its reason.
+pub fn refusal<T: std::fmt::Debug>(answer: Result<T>) -> (Code, String) {
+    let status = answer.unwrap_err();
+    (status.code(), reason(&status))
+}
+
+/// The reason of a status, which every one has.
+pub fn reason(status: &Status) -> String {
+    let info = status.get_details_error_info();
+    let info = info.unwrap_or_else(|| panic!("{status:?} has no ErrorInfo"));
+    assert_eq!(info.domain, "throughline");
+    info.reason
+}
+
+/// The field that a status names as invalid.
+pub fn invalid_field(status: &Status) -> String {
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    let request = status.get_details_bad_request().unwrap();
+    request.field_violations[0].field.clone()
+}
+
+/// The message that its log adds up to, by the service's own rules.
+pub fn fold(events: &[v1::Event]) -> Message {
+    let parsed: Vec<_> = events
+        .iter()
+        .map(|event| event_from_v1(event.clone()).unwrap())
+        .collect();
+    let mut message = Message::started(
+        MessageId::parse(&events[0].message_id).unwrap(),
+        SessionId::parse(&events[0].session_id).unwrap(),
+        UserId::parse("user_1").unwrap(),
+        &parsed[0],
+    )
+    .unwrap();
+    for event in &parsed[1..] {
+        assert_eq!(event.sequence, message.head.sequence + 1, "sequences are dense");
+        message.apply(event);
+    }
+    message
+}

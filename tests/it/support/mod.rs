@@ -1,0 +1,30 @@
+//! What the tests stand on: a Redis, instances of the service, clients.
+
+mod client;
+mod redis;
+mod watch;
+mod world;
+
+pub use self::{client::*, redis::Redis, watch::Watch, world::World};
+
+use std::{future::Future, time::Duration};
+
+/// How long anything may take before a test fails.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits for something that is going to happen.
+pub async fn soon<T>(what: &str, event: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, event)
+        .await
+        .unwrap_or_else(|_| panic!("{what} did not happen within {PATIENCE:?}"))
+}
+
+/// Asks again and again, until the answer is yes.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    soon(what, async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}

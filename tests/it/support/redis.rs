@@ -1,0 +1,127 @@
+//! A redis-server of the test's own, on a free port.
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use redis::{Client, FromRedisValue};
+use tempfile::TempDir;
+
+/// A redis-server that lives as long as the test.
+pub struct Redis {
+    port: u16,
+    directory: TempDir,
+    child: Child,
+}
+
+impl Redis {
+    pub fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        loop {
+            let port = free_port();
+            let mut child = spawn(port, &directory);
+            if wait_until_up(port, &mut child) {
+                return Self {
+                    port,
+                    directory,
+                    child,
+                };
+            }
+            // Somebody else took the port first.
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// Runs a command as redis-cli would.
+    pub async fn run<T: FromRedisValue>(&self, command: &[&str]) -> T {
+        let client = Client::open(self.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut call = ::redis::cmd(command[0]);
+        call.arg(&command[1..]);
+        call.query_async(&mut connection).await.unwrap()
+    }
+
+    /// All keys, in order.
+    pub async fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.run(&["KEYS", "*"]).await;
+        keys.sort();
+        keys
+    }
+
+    /// Kills the server as a crash would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again on the same port and data.
+    pub fn restart(&mut self) {
+        self.child = spawn(self.port, &self.directory);
+        assert!(wait_until_up(self.port, &mut self.child), "redis came back");
+    }
+
+    /// Stops it from answering without closing a connection.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it answer again.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill")
+            .args([signal, &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn spawn(port: u16, directory: &TempDir) -> Child {
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(["--save", "", "--appendonly", "yes"])
+        .arg("--dir")
+        .arg(directory.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("redis-server is installed")
+}
+
+fn wait_until_up(port: u16, child: &mut Child) -> bool {
+    let client = Client::open(format!("redis://127.0.0.1:{port}/")).unwrap();
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(20) {
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        let ping = client
+            .get_connection_with_timeout(Duration::from_secs(1))
+            .and_then(|mut connection| ::redis::cmd("PING").query::<String>(&mut connection));
+        if ping.is_ok() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    false
+}
