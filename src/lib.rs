@@ -5,6 +5,7 @@ pub mod api;
 pub mod domain;
 pub mod engine;
 pub mod proto;
+pub mod runtime;
 pub mod store;
 pub mod tail;
 pub mod wire;
