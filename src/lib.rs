@@ -2,9 +2,11 @@
 //! replayable, resumable log. ARCHITECTURE.md shows the house.
 
 pub mod api;
+pub mod cli;
 pub mod domain;
 pub mod engine;
 pub mod proto;
+pub mod runtime;
 pub mod store;
 pub mod tail;
 pub mod wire;

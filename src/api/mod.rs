@@ -1,5 +1,7 @@
 //! The doors: what comes in is parsed, the engine is called, the answer is
 //! converted. One table says what an error means outside.
 
+pub mod deadline;
 pub mod grpc;
+pub mod media_type;
 pub mod status;

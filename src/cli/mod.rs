@@ -1,0 +1,132 @@
+//! The `throughline` command: one file a subcommand, and what they share to
+//! write readable lines.
+
+mod demo;
+mod inspect;
+mod serve;
+mod tail;
+mod terminal;
+mod words;
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use clap::{Parser, Subcommand};
+use tonic::transport::{Channel, Endpoint};
+
+use crate::runtime::{embedded::EmbeddedError, serve::ServeError};
+
+/// AI conversations in Redis, every change an event of an ordered, replayable,
+/// resumable stream.
+#[derive(Debug, Parser)]
+#[command(name = "throughline", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the gRPC API.
+    ///
+    /// Without --redis a private redis-server is started as well, so that this
+    /// command needs nothing else. SIGTERM and Ctrl-C stop it in an orderly way.
+    Serve(crate::runtime::config::ServeArgs),
+    /// Show in the terminal what the service does.
+    ///
+    /// Starts two instances on a Redis of their own, streams a message through
+    /// them, cuts a watcher and resumes it on the other instance. Leaves nothing
+    /// behind. Fails where the watcher missed an event or saw one twice.
+    Demo(demo::DemoArgs),
+    /// Follow a message as it is written.
+    ///
+    /// Reconnects by itself at the last event seen, and ends with the message.
+    Tail(tail::TailArgs),
+    /// Show everything about one message.
+    ///
+    /// Its text, blocks and tasks, which of its log is retained, and its keys
+    /// in Redis with the time each has left.
+    Inspect(inspect::InspectArgs),
+}
+
+/// Why a command failed, as a sentence for the terminal.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// No threads, or no signal handlers.
+    #[error("failed to start: {0}")]
+    Runtime(#[source] io::Error),
+    /// `--log-level` is not understood.
+    #[error("--log-level: {0}")]
+    LogLevel(#[from] tracing_subscriber::filter::ParseError),
+    /// The address can be reached by others, and nobody said that they may.
+    #[error(
+        "refusing to listen on {0}: there is no authentication, so whoever reaches that address \
+         could read and change every conversation. Listen on 127.0.0.1, or pass --allow-anonymous \
+         where that is meant"
+    )]
+    OpenByMistake(SocketAddr),
+    /// There is no home directory to keep data in.
+    #[error("there is no home directory to keep data in: choose a directory with --data-dir DIR")]
+    NoDataDir,
+    /// The private Redis can't run.
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
+    /// The service can't start.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The service ended by itself.
+    #[error("the service failed, as the log above says")]
+    Failed,
+    /// `--server` is not the address of a server.
+    #[error("--server: {0}")]
+    Server(#[from] tonic::transport::Error),
+    /// The server refused a call, or there is none.
+    #[error("{} ({:?})", .0.message(), .0.code())]
+    Call(#[from] tonic::Status),
+    /// stdout is gone.
+    #[error("failed to write: {0}")]
+    Write(#[from] io::Error),
+    /// The demo did not show what it is there to show.
+    #[error("the demo failed: {0}")]
+    Demo(String),
+}
+
+/// Carries out the command.
+///
+/// # Errors
+/// Where it could not be carried out; `demo` also where its check fails.
+pub async fn run(cli: Cli) -> Result<(), CliError> {
+    let outcome = match cli.command {
+        Command::Serve(args) => serve::run(args).await,
+        Command::Demo(args) => demo::run(args).await,
+        Command::Tail(args) => tail::run(args).await,
+        Command::Inspect(args) => inspect::run(args).await,
+    };
+    match outcome {
+        // Whoever read our output has seen enough, as in `tail ... | head`.
+        Err(CliError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// A connection that is made when it is first needed, and again when it breaks.
+fn connect(server: &str) -> Result<Channel, tonic::transport::Error> {
+    let channel = Endpoint::from_shared(server.to_owned())?
+        .connect_timeout(Duration::from_secs(5))
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_while_idle(true)
+        .connect_lazy();
+    Ok(channel)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,80 @@
+//! `throughline serve`: one instance, until it is told to stop.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use tracing::info;
+
+use super::CliError;
+use crate::runtime::{
+    config::{RedisUrl, ServeArgs, default_data_dir},
+    drain::StopSignals,
+    embedded::EmbeddedRedis,
+    serve::Service,
+    telemetry,
+};
+
+pub(super) async fn run(args: ServeArgs) -> Result<(), CliError> {
+    telemetry::init(args.log_format, telemetry::filter(&args.log_level)?);
+    if args.is_open_by_mistake() {
+        return Err(CliError::OpenByMistake(args.listen));
+    }
+
+    // Before anything is started, so that a signal always finds it stopped.
+    let mut stop = StopSignals::listen().map_err(CliError::Runtime)?;
+    let (redis, service) = tokio::select! {
+        started = start(&args) => started?,
+        () = stop.next() => return Ok(()),
+    };
+    announce(&service)?;
+    let outcome = tokio::select! {
+        () = stop.next() => Ok(()),
+        () = service.failed() => Err(CliError::Failed),
+    };
+
+    service.stop().await;
+    if let Some(redis) = redis {
+        redis.stop().await;
+    }
+    info!("stopped");
+    outcome
+}
+
+async fn start(args: &ServeArgs) -> Result<(Option<EmbeddedRedis>, Service), CliError> {
+    let (redis, url) = redis(args).await?;
+    let service = Service::start(args.service_options(url)).await?;
+    Ok((redis, service))
+}
+
+/// The Redis that was asked for, or a private one.
+async fn redis(args: &ServeArgs) -> Result<(Option<EmbeddedRedis>, RedisUrl), CliError> {
+    if let Some(url) = &args.redis {
+        info!("using Redis at {url}");
+        return Ok((None, url.clone()));
+    }
+    let directory = data_dir(args)?;
+    info!("starting a private Redis in {}", directory.display());
+    let redis = EmbeddedRedis::start(directory).await?;
+    let url = redis.url();
+    Ok((Some(redis), url))
+}
+
+fn data_dir(args: &ServeArgs) -> Result<PathBuf, CliError> {
+    let directory = args.data_dir.clone().or_else(default_data_dir);
+    directory.ok_or(CliError::NoDataDir)
+}
+
+/// Tells people and scripts where the service is, whatever the log looks like.
+fn announce(service: &Service) -> io::Result<()> {
+    let address = service.address;
+    let mut out = io::stdout().lock();
+    writeln!(out, "throughline: serving gRPC on {address}")?;
+    writeln!(
+        out,
+        "next: `throughline demo` shows what it does; any gRPC client can list and call the API, \
+         reflection is on"
+    )?;
+    out.flush()
+}

@@ -1,0 +1,342 @@
+//! The settings of `throughline serve`, each as a flag and as an environment
+//! variable. What stands here is also its `--help`.
+
+use std::{
+    env,
+    fmt::{self, Debug, Display, Formatter},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::{Args, builder::FalseyValueParser};
+
+use super::{serve::ServiceOptions, telemetry::LogFormat};
+use crate::store::StoreOptions;
+
+/// The longest duration that a setting accepts: a century.
+const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// Settings of `throughline serve`.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// Where to listen for gRPC.
+    ///
+    /// Port 0 takes any free one. Any other address than a loopback one needs
+    /// --allow-anonymous.
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "THROUGHLINE_LISTEN",
+        hide_env_values = true,
+        default_value = "127.0.0.1:50051"
+    )]
+    pub listen: SocketAddr,
+
+    /// Which Redis to keep everything in, at least 7.0.
+    ///
+    /// redis://[user:password@]host:port/db, rediss:// for TLS, or
+    /// redis+unix:///path?db=0&pass=... for a socket. Without it a private
+    /// redis-server is started, which keeps its data in --data-dir. A password
+    /// is safer in the environment than on the command line, where other users
+    /// can read it.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "THROUGHLINE_REDIS",
+        hide_env_values = true
+    )]
+    pub redis: Option<RedisUrl>,
+
+    /// Where the private Redis keeps its data.
+    ///
+    /// By default `throughline` in $XDG_DATA_HOME, or in ~/.local/share (on a
+    /// Mac in ~/Library/Application Support). One process may use a directory
+    /// at a time.
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "THROUGHLINE_DATA_DIR",
+        hide_env_values = true
+    )]
+    pub data_dir: Option<PathBuf>,
+
+    /// Serve anybody who can reach the address.
+    ///
+    /// There is no authentication: whoever can connect can read and change
+    /// every conversation. Only for a network where that is meant.
+    #[arg(
+        long,
+        env = "THROUGHLINE_ALLOW_ANONYMOUS",
+        hide_env_values = true,
+        value_parser = FalseyValueParser::new()
+    )]
+    pub allow_anonymous: bool,
+
+    /// How long a message and its log are kept after the last write or watch.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "THROUGHLINE_MESSAGE_TTL",
+        hide_env_values = true,
+        default_value = "24h",
+        value_parser = duration
+    )]
+    pub message_ttl: Duration,
+
+    /// How long content over 10,000 bytes is kept; never less than its message.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "THROUGHLINE_CONTENT_TTL",
+        hide_env_values = true,
+        default_value = "7d",
+        value_parser = duration
+    )]
+    pub content_ttl: Duration,
+
+    /// How long a session is kept after its last message or change.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "THROUGHLINE_SESSION_TTL",
+        hide_env_values = true,
+        default_value = "7d",
+        value_parser = duration
+    )]
+    pub session_ttl: Duration,
+
+    /// About how many events a message's log keeps for replay.
+    ///
+    /// A watcher that was away for longer gets a declared gap and a snapshot.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        env = "THROUGHLINE_RETAINED_EVENTS",
+        hide_env_values = true,
+        default_value_t = 1000,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub retained_events: u32,
+
+    /// How often a watch without events says that it is alive.
+    ///
+    /// Less than the idle timeout of any proxy in between, which is often 60s.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "THROUGHLINE_HEARTBEAT",
+        hide_env_values = true,
+        default_value = "15s",
+        value_parser = duration
+    )]
+    pub heartbeat: Duration,
+
+    /// How long a stop waits for open calls before it cuts them.
+    ///
+    /// Two seconds less than the time the supervisor gives to stop, which the
+    /// private Redis may need.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "THROUGHLINE_DRAIN_TIMEOUT",
+        hide_env_values = true,
+        default_value = "8s",
+        value_parser = duration
+    )]
+    pub drain_timeout: Duration,
+
+    /// How many calls and watches one connection may have open at a time.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        env = "THROUGHLINE_MAX_STREAMS",
+        hide_env_values = true,
+        default_value_t = 10_000,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub max_streams: u32,
+
+    /// How log lines look, on stderr.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "THROUGHLINE_LOG_FORMAT",
+        hide_env_values = true,
+        default_value = "pretty"
+    )]
+    pub log_format: LogFormat,
+
+    /// What to log: error, warn, info, debug or trace.
+    ///
+    /// Or one for each module, as in warn,throughline::tail=debug,redis=debug,
+    /// where redis is the output of the private redis-server.
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "THROUGHLINE_LOG_LEVEL",
+        hide_env_values = true,
+        default_value = "info"
+    )]
+    pub log_level: String,
+}
+
+impl ServeArgs {
+    /// Whether the address can be reached by others without that being wanted.
+    pub fn is_open_by_mistake(&self) -> bool {
+        let is_private = self.listen.ip().to_canonical().is_loopback();
+        !is_private && !self.allow_anonymous
+    }
+
+    /// What one instance on this Redis needs to know.
+    pub fn service_options(&self, redis: RedisUrl) -> ServiceOptions {
+        ServiceOptions {
+            listen: self.listen,
+            redis,
+            store: StoreOptions {
+                message_ttl: self.message_ttl,
+                content_ttl: self.content_ttl,
+                session_ttl: self.session_ttl,
+                retained_entries: self.retained_events,
+                ..StoreOptions::default()
+            },
+            heartbeat: self.heartbeat,
+            drain_timeout: self.drain_timeout,
+            max_streams: self.max_streams,
+        }
+    }
+}
+
+/// Where a Redis is. Its password is used, and never shown.
+#[derive(Clone)]
+pub struct RedisUrl(String);
+
+impl RedisUrl {
+    /// The whole, for connecting.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for RedisUrl {
+    fn from(url: String) -> Self {
+        Self(url)
+    }
+}
+
+impl Display for RedisUrl {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or(("redis", &self.0));
+        let (_user, place) = rest.rsplit_once('@').unwrap_or(("", rest));
+        let (place, _query) = place.split_once('?').unwrap_or((place, ""));
+        write!(f, "{scheme}://{place}")
+    }
+}
+
+impl Debug for RedisUrl {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        Display::fmt(self, f)
+    }
+}
+
+/// Where programs of this platform keep a user's data, with our name at the
+/// end. None where not even the home directory is known.
+pub fn default_data_dir() -> Option<PathBuf> {
+    let absolute = |name| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let base = absolute("XDG_DATA_HOME").or_else(|| {
+        let place = match cfg!(target_os = "macos") {
+            true => "Library/Application Support",
+            false => ".local/share",
+        };
+        Some(absolute("HOME")?.join(place))
+    })?;
+    Some(base.join("throughline"))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration.is_zero() || duration > DURATION_MAX {
+        return Err("must be more than 0 and at most 100 years".to_owned());
+    }
+    Ok(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Probe {
+        #[command(flatten)]
+        args: ServeArgs,
+    }
+
+    fn parse(flags: &[&str]) -> Result<ServeArgs, clap::Error> {
+        Probe::try_parse_from([&["serve"], flags].concat()).map(|probe| probe.args)
+    }
+
+    fn url(text: &str) -> RedisUrl {
+        RedisUrl::from(text.to_owned())
+    }
+
+    #[test]
+    fn the_defaults_of_the_flags_are_those_of_the_service() {
+        let flags = parse(&[]).unwrap().service_options(url("redis://h"));
+        let service = ServiceOptions::new(url("redis://h"));
+        assert_eq!(flags.store.message_ttl, service.store.message_ttl);
+        assert_eq!(flags.store.content_ttl, service.store.content_ttl);
+        assert_eq!(flags.store.session_ttl, service.store.session_ttl);
+        assert_eq!(flags.store.retained_entries, service.store.retained_entries);
+        assert_eq!(flags.heartbeat, service.heartbeat);
+        assert_eq!(flags.drain_timeout, service.drain_timeout);
+        assert_eq!(flags.max_streams, service.max_streams);
+    }
+
+    #[test]
+    fn only_loopback_is_served_unasked() {
+        for private in [
+            "127.0.0.1:1",
+            "127.8.8.8:1",
+            "[::1]:1",
+            "[::ffff:127.0.0.1]:1",
+        ] {
+            assert!(!parse(&["--listen", private]).unwrap().is_open_by_mistake());
+        }
+        for open in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1"] {
+            let flags = ["--listen", open];
+            assert!(parse(&flags).unwrap().is_open_by_mistake());
+            let meant = [&flags[..], &["--allow-anonymous"]].concat();
+            assert!(!parse(&meant).unwrap().is_open_by_mistake());
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for text in [
+            "redis://:secret@host:6379/2",
+            "rediss://user:se/cr@secret@host",
+            "redis+unix:///run/redis.sock?db=1&pass=secret",
+        ] {
+            let url = url(text);
+            assert!(!format!("{url} {url:?}").contains("secret"), "{url}");
+            assert_eq!(url.as_str(), text);
+        }
+        assert_eq!(
+            url("redis://:secret@host:6379/2").to_string(),
+            "redis://host:6379/2"
+        );
+    }
+
+    #[test]
+    fn durations_without_sense_are_refused() {
+        for text in ["0s", "-1s", "5", "101y", "soon"] {
+            assert!(parse(&["--heartbeat", text]).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Starts and stops the service. The only floor that sees all the others, and
+//! the one that owns what runs in the background.
+
+pub mod config;
+mod connection;
+pub mod drain;
+pub mod embedded;
+mod health;
+mod reflection;
+pub mod serve;
+pub mod telemetry;
