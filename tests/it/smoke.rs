@@ -16,7 +16,9 @@ async fn a_message_is_written_and_watched() {
     let message = b.get("m").await.unwrap();
     assert_eq!(message.text, "Hello, world");
     a.complete("m").await;
-    let events = watch.events_until(|e| e.event_type() == v1::EventType::MessageEnd).await;
+    let events = watch
+        .events_until(|e| e.event_type() == v1::EventType::MessageEnd)
+        .await;
     assert_eq!(events.len(), 6);
     assert_eq!(watch.end().await.reason(), v1::WatchEndReason::MessageEnded);
     println!("{:#?}", b.get("m").await.unwrap());

@@ -7,8 +7,8 @@ use throughline::{
     },
     proto::{
         self as v1, admin_service_client::AdminServiceClient,
-        message_service_client::MessageServiceClient,
-        session_service_client::SessionServiceClient, task_service_client::TaskServiceClient,
+        message_service_client::MessageServiceClient, session_service_client::SessionServiceClient,
+        task_service_client::TaskServiceClient,
     },
     wire::event::event_from_v1,
 };
@@ -95,13 +95,22 @@ impl Clients {
         Ok(response.into_inner())
     }
 
-    pub async fn add(&self, message: &str, block: v1::ContentBlock) -> Result<v1::AddContentResponse> {
+    pub async fn add(
+        &self,
+        message: &str,
+        block: v1::ContentBlock,
+    ) -> Result<v1::AddContentResponse> {
         let request = v1::AddContentRequest {
             message_id: message.into(),
             block: Some(block),
             ..Default::default()
         };
-        Ok(self.messages.clone().add_content(request).await?.into_inner())
+        Ok(self
+            .messages
+            .clone()
+            .add_content(request)
+            .await?
+            .into_inner())
     }
 
     pub async fn publish(&self, message: &str, name: &str) -> Result<v1::WriteResult> {
@@ -125,7 +134,9 @@ impl Clients {
     }
 
     pub async fn complete(&self, message: &str) -> v1::WriteResult {
-        self.end(message, v1::MessageState::Completed).await.unwrap()
+        self.end(message, v1::MessageState::Completed)
+            .await
+            .unwrap()
     }
 
     pub async fn get(&self, message: &str) -> Result<v1::Message> {
@@ -140,7 +151,11 @@ impl Clients {
         let request = v1::DeleteMessageRequest {
             message_id: message.into(),
         };
-        self.messages.clone().delete_message(request).await.map(drop)
+        self.messages
+            .clone()
+            .delete_message(request)
+            .await
+            .map(drop)
     }
 
     /// The whole retained log.
@@ -178,7 +193,10 @@ impl Clients {
         Ok(self.tasks.clone().start_task(request).await?.into_inner())
     }
 
-    pub async fn update_task(&self, request: v1::UpdateTaskRequest) -> Result<v1::UpdateTaskResponse> {
+    pub async fn update_task(
+        &self,
+        request: v1::UpdateTaskRequest,
+    ) -> Result<v1::UpdateTaskResponse> {
         Ok(self.tasks.clone().update_task(request).await?.into_inner())
     }
 
@@ -262,7 +280,11 @@ pub fn fold(events: &[v1::Event]) -> Message {
     )
     .unwrap();
     for event in &parsed[1..] {
-        assert_eq!(event.sequence, message.head.sequence + 1, "sequences are dense");
+        assert_eq!(
+            event.sequence,
+            message.head.sequence + 1,
+            "sequences are dense"
+        );
         message.apply(event);
     }
     message

@@ -1,8 +1,6 @@
 //! A watch, frame by frame.
 
-use throughline::proto::{
-    self as v1, watch_message_response::Frame,
-};
+use throughline::proto::{self as v1, watch_message_response::Frame};
 use tonic::{Status, Streaming};
 
 use super::soon;
@@ -94,7 +92,10 @@ impl Watch {
                 other => panic!("an end was expected, not {other:?}"),
             }
         };
-        assert!(self.next().await.unwrap().is_none(), "nothing follows an end");
+        assert!(
+            self.next().await.unwrap().is_none(),
+            "nothing follows an end"
+        );
         end
     }
 }

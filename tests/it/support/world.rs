@@ -54,7 +54,7 @@ impl World {
         let options = ServiceOptions {
             store: self.options.clone(),
             heartbeat: self.heartbeat,
-            ..ServiceOptions::new(self.redis.url().parse::<RedisUrl>().unwrap())
+            ..ServiceOptions::new(RedisUrl::from(self.redis.url()))
         };
         let service = Service::start(options).await.unwrap();
         self.clients
