@@ -61,25 +61,26 @@ impl Engine {
     }
 }
 
-/// The parts of the text that may fit, and whether there are others.
+/// The parts of the text that fit at least in part, and whether others do not.
 fn parts(message: &Message) -> (Vec<Part<'_>>, bool) {
     let mut parts = Vec::new();
     let mut size = 0;
     for content in message.text_blocks().filter_map(|b| b.content.as_ref()) {
+        if size > limits::FRAME_BYTES_MAX as u64 {
+            return (parts, true);
+        }
         let stored = content.stored().map_or(0, |stored| stored.size);
         size += content.inline_size() as u64 + stored;
-        let part = match (content.text(), content.stored().and_then(|s| s.id.as_ref())) {
-            (Some(text), _) => Part::Inline(text),
-            (None, Some(_)) if size > limits::FRAME_BYTES_MAX as u64 => return (parts, true),
-            (None, Some(id)) => Part::Stored(id),
-            (None, None) => continue,
-        };
-        parts.push(part);
+        match (content.text(), content.stored().and_then(|s| s.id.as_ref())) {
+            (Some(text), _) => parts.push(Part::Inline(text)),
+            (None, Some(id)) => parts.push(Part::Stored(id)),
+            (None, None) => {}
+        }
     }
     (parts, false)
 }
 
-/// Whether content is text that can be read as it is.
+/// The bytes of content, where they are inline.
 pub(super) fn inline_bytes(content: Option<&Content>) -> bytes::Bytes {
     content.and_then(Content::inline).unwrap_or_default()
 }

@@ -2,4 +2,5 @@
 
 mod support;
 
-mod smoke;
+mod watch_endings;
+mod watch_starts;
