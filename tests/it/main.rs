@@ -2,5 +2,7 @@
 
 mod support;
 
+mod golden;
+mod property;
 mod watch_endings;
 mod watch_starts;
