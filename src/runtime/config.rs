@@ -198,7 +198,6 @@ impl ServeArgs {
                 content_ttl: self.content_ttl,
                 session_ttl: self.session_ttl,
                 retained_entries: self.retained_events,
-                ..StoreOptions::default()
             },
             heartbeat: self.heartbeat,
             drain_timeout: self.drain_timeout,

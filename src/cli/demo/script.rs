@@ -237,7 +237,7 @@ impl<'a> Script<'a> {
         );
         terminal.line(format!("\n{verdict}"))?;
         terminal.line(format!(
-            "  although it was cut, and their {bytes} bytes of text are the message's."
+            "  although it was cut, and its {bytes} bytes of text are those of the message."
         ))?;
         terminal.line("  Next: `throughline serve`, and a client in your language.")
     }
