@@ -38,8 +38,11 @@ pub(super) async fn run(args: InspectArgs) -> Result<(), CliError> {
     let request = InspectMessageRequest {
         message_id: args.message_id,
     };
-    let answer = client.inspect_message(request).await?.into_inner();
-    Page(Terminal::new(false, "  ")).show(&answer)?;
+    let answer = client
+        .inspect_message(request)
+        .await
+        .map_err(|status| CliError::from(status).at(&args.server))?;
+    Page(Terminal::new(false, "  ")).show(answer.get_ref())?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ mod tail;
 mod terminal;
 mod words;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{error::Error, io, net::SocketAddr, time::Duration};
 
 use clap::{Parser, Subcommand};
 use tonic::transport::{Channel, Endpoint};
@@ -79,7 +79,10 @@ pub enum CliError {
     /// `--server` is not the address of a server.
     #[error("--server: {0}")]
     Server(#[from] tonic::transport::Error),
-    /// The server refused a call, or there is none.
+    /// There is no server at all.
+    #[error("no server answers at {0}: is `throughline serve` running there?")]
+    Unreachable(String),
+    /// The server refused a call.
     #[error("{} ({:?})", .0.message(), .0.code())]
     Call(#[from] tonic::Status),
     /// stdout is gone.
@@ -88,6 +91,17 @@ pub enum CliError {
     /// The demo did not show what it is there to show.
     #[error("the demo failed: {0}")]
     Demo(String),
+}
+
+impl CliError {
+    /// Names the server, where what went wrong is that it can't be reached.
+    fn at(self, server: &str) -> Self {
+        match self {
+            // What a server answers comes without a cause.
+            Self::Call(status) if status.source().is_some() => Self::Unreachable(server.to_owned()),
+            error => error,
+        }
+    }
 }
 
 /// Carries out the command.

@@ -71,7 +71,7 @@ pub(super) async fn run(args: TailArgs) -> Result<(), CliError> {
         () = stop.next() => Ok(tail.say_how_to_resume()?),
     };
     tail.terminal.end_text()?;
-    outcome
+    outcome.map_err(|error| error.at(&tail.args.server))
 }
 
 struct Tail {

@@ -225,9 +225,14 @@ impl From<String> for RedisUrl {
 
 impl Display for RedisUrl {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let (scheme, rest) = self.0.split_once("://").unwrap_or(("redis", &self.0));
-        let (_user, place) = rest.rsplit_once('@').unwrap_or(("", rest));
-        let (place, _query) = place.split_once('?').unwrap_or((place, ""));
+        let Some((scheme, rest)) = self.0.split_once("://") else {
+            return f.write_str("a malformed URL");
+        };
+        let place = match (rest.rfind('@'), rest.find('?')) {
+            // Either may be part of a password, so that nothing is safe to show.
+            (Some(at), Some(query)) if at > query => "...",
+            (at, query) => &rest[at.map_or(0, |at| at + 1)..query.unwrap_or(rest.len())],
+        };
         write!(f, "{scheme}://{place}")
     }
 }
@@ -321,6 +326,9 @@ mod tests {
             "redis://:secret@host:6379/2",
             "rediss://user:se/cr@secret@host",
             "redis+unix:///run/redis.sock?db=1&pass=secret",
+            "redis+unix:///run/redis.sock?pass=se@secret",
+            "redis://:secret?secret@host",
+            ":secret@host",
         ] {
             let url = url(text);
             assert!(!format!("{url} {url:?}").contains("secret"), "{url}");

@@ -35,7 +35,9 @@ pub(super) async fn report(store: Store, mut reporter: HealthReporter, drain: Ca
         }
     }
 
-    set_all(&reporter, &services, false).await;
+    if serving {
+        set_all(&reporter, &services, false).await;
+    }
     for service in &services {
         reporter.clear_service_status(service).await;
     }

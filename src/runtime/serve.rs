@@ -205,3 +205,6 @@ impl Drop for Essential {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
