@@ -40,8 +40,10 @@ fn floor(path: &Path) -> Option<usize> {
 
 /// What a file says outside of comments.
 fn code(text: &str) -> impl Iterator<Item = &str> {
-    text.lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
+    text.lines().map(|line| match line.find("//") {
+        Some(comment) => &line[..comment],
+        None => line,
+    })
 }
 
 /// The modules of this crate that a file names, in paths and in `use` lists.
