@@ -3,7 +3,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{service::Routes, transport::Server};
 use tonic_health::server::health_reporter;
@@ -127,15 +127,19 @@ impl Service {
         store: Store,
         options: &ServiceOptions,
     ) -> Result<Routes, ServeError> {
-        let hub_tasks = TaskTracker::new();
+        let mut hub_tasks = JoinSet::new();
         let hub = Hub::start(
             store.clone(),
             options.heartbeat,
             self.drain.clone(),
-            &hub_tasks,
+            &mut hub_tasks,
         );
-        hub_tasks.close();
-        self.spawn_essential("tail", async move { hub_tasks.wait().await });
+        let drain = self.drain.clone();
+        self.spawn_essential("tail", async move {
+            // Before the drain one that ends is missed as much as all of them.
+            hub_tasks.join_next().await;
+            while drain.is_cancelled() && hub_tasks.join_next().await.is_some() {}
+        });
 
         let (reporter, health_service) = health_reporter();
         let health = health::report(store.clone(), reporter, self.drain.clone());

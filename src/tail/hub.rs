@@ -11,9 +11,10 @@ use std::{
 
 use tokio::{
     sync::{mpsc, watch},
+    task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
@@ -49,12 +50,12 @@ pub struct Hub {
 
 impl Hub {
     /// Starts reading. Followers get a heartbeat every `heartbeat`. The tasks
-    /// end when `drain` is cancelled.
+    /// end when `drain` is cancelled, and none of them before.
     pub fn start(
         store: Store,
         heartbeat: Duration,
         drain: CancellationToken,
-        tasks: &TaskTracker,
+        tasks: &mut JoinSet<()>,
     ) -> Self {
         let registry = Arc::new(Registry::default());
         let births = Arc::new(Births::default());
