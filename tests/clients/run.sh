@@ -19,13 +19,11 @@ processes=()
 
 stop() {
   local status=$?
-  for process in ${processes[@]+"${processes[@]}"}; do
-    kill "$process" 2>/dev/null || true
-    wait "$process" || true
-  done
+  kill ${processes[@]+"${processes[@]}"} 2>/dev/null || true
+  wait
   if [ "$status" -ne 0 ]; then
     echo "client tests failed" >&2
-    tail -n 100 "$scratch"/*.log >&2
+    tail -n 100 "$scratch"/*.{out,log} >&2 || true
   fi
   rm -rf "$scratch"
 }

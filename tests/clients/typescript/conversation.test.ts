@@ -49,9 +49,32 @@ async function append(messageId: string, chunks: string[]): Promise<void> {
   }
 }
 
-function watch(messageId: string, cursor: string): AsyncIterable<WatchMessageResponse> {
-  return other().messages.watchMessage({ messageId, cursor }, { timeoutMs: WATCH_TIMEOUT_MS });
+/** Watches from the cursor up to the first frame that `enough` holds for. */
+async function watchUntil(
+  messageId: string,
+  cursor: string,
+  enough: (seen: WatchMessageResponse[]) => boolean | Promise<boolean>,
+): Promise<WatchMessageResponse[]> {
+  const seen: WatchMessageResponse[] = [];
+  // Leaving the loop does not end the stream, and Connect's own timeout keeps the
+  // process alive for its whole length.
+  const cut = new AbortController();
+  const timeout = setTimeout(() => cut.abort(new Error("the watch took too long")), WATCH_TIMEOUT_MS);
+  const options = { signal: cut.signal, timeoutMs: 0 };
+  try {
+    for await (const frame of other().messages.watchMessage({ messageId, cursor }, options)) {
+      seen.push(frame);
+      if (await enough(seen)) break;
+    }
+  } finally {
+    clearTimeout(timeout);
+    cut.abort();
+  }
+  return seen;
 }
+
+const untilEnd = () => false;
+const untilFirstChunk = (seen: WatchMessageResponse[]) => read(seen).text === CHUNKS[0];
 
 /** What the events say, in order: their sequences, types and text. */
 function read(frames: WatchMessageResponse[]) {
@@ -78,17 +101,11 @@ test("a watch that is cut resumes on the other instance at the exact event", asy
   const messageId = await startMessage();
   await append(messageId, CHUNKS.slice(0, 2));
 
-  const seen: WatchMessageResponse[] = [];
-  for await (const frame of watch(messageId, "0")) {
-    seen.push(frame);
-    if (read(seen).text === CHUNKS[0]) break;
-  }
+  const seen = await watchUntil(messageId, "0", untilFirstChunk);
   // Four calls lie between the two watches, which so go to different instances.
   await append(messageId, CHUNKS.slice(2));
   await other().messages.endMessage({ messageId });
-  for await (const frame of watch(messageId, seen.at(-1)!.cursor)) {
-    seen.push(frame);
-  }
+  seen.push(...(await watchUntil(messageId, seen.at(-1)!.cursor, untilEnd)));
 
   const { sequences, types, text } = read(seen);
   assert.deepEqual(sequences, types.map((_, index) => index + 1));
@@ -105,11 +122,9 @@ test("a watch that is cut resumes on the other instance at the exact event", asy
 
 test("a watcher sees a chunk while the message is being written", async () => {
   const messageId = await startMessage();
-  const seen: WatchMessageResponse[] = [];
-  for await (const frame of watch(messageId, "0")) {
-    seen.push(frame);
-    if (frame.frame.case === "caughtUp") await append(messageId, CHUNKS.slice(0, 1));
-    if (read(seen).text === CHUNKS[0]) break;
-  }
+  const seen = await watchUntil(messageId, "0", async (seen) => {
+    if (seen.at(-1)!.frame.case === "caughtUp") await append(messageId, CHUNKS.slice(0, 1));
+    return untilFirstChunk(seen);
+  });
   assert.deepEqual(read(seen).sequences, [1, 2, 3]);
 });
