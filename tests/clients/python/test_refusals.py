@@ -25,4 +25,4 @@ def test_a_refusal_names_the_field_and_the_reason(service, message_id):
     assert fields == ["delta"]
     info = detail(refusal.value, ErrorInfo)
     assert info.domain == "throughline"
-    assert info.reason
+    assert info.reason == "INVALID_FIELD"
