@@ -1,6 +1,6 @@
 //! The generated contract: messages and clients of `throughline.v1`.
 
-#![allow(clippy::all, missing_docs)]
+#![allow(clippy::all, missing_docs, rustdoc::all)]
 
 tonic::include_proto!("throughline.v1");
 

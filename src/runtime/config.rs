@@ -35,11 +35,11 @@ pub struct ServeArgs {
 
     /// Which Redis to keep everything in, at least 7.0.
     ///
-    /// redis://[user:password@]host:port/db, rediss:// for TLS, or
-    /// redis+unix:///path?db=0&pass=... for a socket. Without it a private
-    /// redis-server is started, which keeps its data in --data-dir. A password
-    /// is safer in the environment than on the command line, where other users
-    /// can read it.
+    /// redis://user:password@host:port/db, in which all but the host may be left
+    /// out; rediss:// for TLS; redis+unix:///path?db=0&pass=... for a socket.
+    /// Without it a private redis-server is started, which keeps its data in
+    /// --data-dir. A password is safer in the environment than on the command
+    /// line, where other users can read it.
     #[arg(
         long,
         value_name = "URL",

@@ -37,6 +37,7 @@ pub(super) struct Script<'a> {
 }
 
 impl<'a> Script<'a> {
+    #[allow(clippy::disallowed_methods, reason = "a client, which chooses its ids")]
     pub(super) fn new(
         a: &'a Instance,
         b: &'a Instance,

@@ -1,5 +1,10 @@
 //! One redis-server process, from its start to its end.
 
+#![allow(
+    unsafe_code,
+    reason = "signals and prctl are to be had from the C library only"
+)]
+
 use std::{
     io,
     path::Path,

@@ -65,6 +65,7 @@ async fn a_second_instance_on_a_directory_is_refused_by_its_name() {
 }
 
 #[tokio::test]
+#[allow(unsafe_code, reason = "signals are to be had from the C library only")]
 async fn a_redis_that_was_killed_comes_back_with_its_data() {
     let directory = tempfile::tempdir().unwrap();
     let _redis = start(directory.path()).await;

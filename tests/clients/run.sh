@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Plays the tests of the generated clients, and the README's first programs,
+# against two instances of the service on one Redis. `make test` installs what
+# this needs and calls it.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+target=$(mkdir -p "${CARGO_TARGET_DIR:-target}" && cd "${CARGO_TARGET_DIR:-target}" && pwd)
+throughline=$target/debug/throughline
+python=$target/clients/python
+typescript=$target/clients/typescript
+generated=$python/generated
+export PYTHONPATH=$generated PYTHONDONTWRITEBYTECODE=1
+export PATH=$python/venv/bin:$typescript/node_modules/.bin:$PATH
+
+# Short, since a socket's path may have no more than about 100 bytes.
+scratch=$(mktemp -d /tmp/throughline.XXXXXX)
+processes=()
+
+stop() {
+  local status=$?
+  kill ${processes[@]+"${processes[@]}"} 2>/dev/null || true
+  wait
+  if [ "$status" -ne 0 ]; then
+    echo "client tests failed" >&2
+    tail -n 100 "$scratch"/*.{out,log} >&2 || true
+  fi
+  rm -rf "$scratch"
+}
+trap stop EXIT
+
+# until_true PROCESS COMMAND...: waits until the command succeeds, as long as the
+# process lives, but at most 30 s.
+until_true() {
+  local process=$1 end=$((SECONDS + 30))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    kill -0 "$process" || return 1
+    [ "$SECONDS" -lt "$end" ] || { echo "waited 30 s for: $*" >&2 && return 1; }
+    sleep 0.05
+  done
+}
+
+start_redis() {
+  redis-server --port 0 --unixsocket "$scratch/redis.sock" --dir "$scratch" --save '' \
+    >"$scratch/redis.log" 2>&1 &
+  processes+=($!)
+  until_true $! test -S "$scratch/redis.sock"
+}
+
+# start_instance NAME: sets `address` to where it serves.
+start_instance() {
+  "$throughline" serve --redis "redis+unix://$scratch/redis.sock" --listen 127.0.0.1:0 \
+    >"$scratch/$1.out" 2>"$scratch/$1.log" &
+  processes+=($!)
+  until_true $! grep -q 'serving gRPC on' "$scratch/$1.out"
+  address=$(sed -n 's/.*serving gRPC on //p' "$scratch/$1.out")
+}
+
+generate() {
+  rm -rf "$generated" "$typescript"/{gen,dist,*.ts}
+  mkdir -p "$generated"
+  python -m grpc_tools.protoc --proto_path=proto \
+    --python_out="$generated" --grpc_python_out="$generated" proto/throughline/v1/*.proto
+  buf generate --template tests/clients/typescript/buf.gen.yaml --output "$typescript"
+}
+
+# readme_program LANGUAGE: the first program of that language in the README, made
+# to call the instance under test.
+readme_program() {
+  awk -v fence="\`\`\`$1" '$0 == fence { on = 1; next } /^```$/ { if (on) exit } on' README.md |
+    sed "s/localhost:50051/$THROUGHLINE_A/"
+}
+
+build_programs() {
+  readme_program python >"$python/quickstart.py"
+  cp tests/clients/typescript/{*.ts,tsconfig.json} "$typescript"
+  readme_program typescript >"$typescript/quickstart.ts"
+  tsc --project "$typescript"
+}
+
+# run_quickstart COMMAND...: the README's programs all write this text.
+run_quickstart() {
+  "$@" | tee "$scratch/quickstart" | grep -q 'Hello, world' ||
+    { echo "no text from $*:" && cat "$scratch/quickstart" && return 1; } >&2
+}
+
+generate
+start_redis
+start_instance a
+export THROUGHLINE_A=$address
+start_instance b
+export THROUGHLINE_B=$address
+build_programs
+
+pytest -p no:cacheprovider tests/clients/python
+node --test "$typescript"/dist/*.test.js
+run_quickstart python "$python/quickstart.py"
+run_quickstart node "$typescript/dist/quickstart.js"
+echo "client tests passed"
