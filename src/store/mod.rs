@@ -75,7 +75,7 @@ impl Store {
         let link = Link::connect(url).await?;
         Ok(Self {
             link,
-            keys: Keys::default(),
+            keys: Keys,
             freshness: Arc::new(Freshness::new(options.message_ttl)),
             options: Arc::new(options),
         })
@@ -94,7 +94,7 @@ impl Store {
     /// Whether Redis is there and accepts writes.
     pub async fn probe(&self) -> Result<(), StoreError> {
         let call = functions::call("probe");
-        self.link.write(&call).await.map(drop)
+        self.link.repeatable(&call).await.map(drop)
     }
 
     fn message_ttl_millis(&self) -> u64 {
