@@ -1,24 +1,36 @@
-//! Appending text.
+//! Appending text, one delta or many at once.
+
+use std::collections::HashSet;
 
 use super::{Engine, EngineError, Receipt, Request, clock};
 use crate::{
     domain::{
+        Time,
         command::{AppendText, Command},
+        cursor::Cursor,
         event::Change,
         ids::BlockId,
         limits,
         refusal::Refusal,
     },
-    store::{Append, Appended},
+    store::{Append, Appended, Delta},
 };
+
+/// More deltas than this do not go into one call: Redis does nothing else
+/// meanwhile.
+const BATCH_MAX: usize = 256;
 
 /// Text for a block.
 #[derive(Debug, Clone)]
 pub struct AppendRequest {
     /// Who writes what.
     pub request: Request,
-    /// Which block, and the text.
-    pub append: AppendText,
+    /// Which block; none for the last one, if text can be appended there.
+    pub block: Option<BlockId>,
+    /// At least one byte.
+    pub delta: String,
+    /// Length in bytes that the caller believes the block to have.
+    pub expected_offset: Option<u64>,
 }
 
 /// Where text went.
@@ -27,46 +39,84 @@ pub struct AppendOutcome {
     /// Its place in the log.
     pub receipt: Receipt,
     /// Its block.
-    pub block: String,
+    pub block: BlockId,
     /// Its place in the block's text.
     pub offset: u64,
 }
 
+type Outcome = Result<AppendOutcome, EngineError>;
+
 impl Engine {
     /// Appends text: one call to Redis, unless a block has to be opened for it.
-    pub async fn append_text(&self, wanted: &AppendRequest) -> Result<AppendOutcome, EngineError> {
-        let AppendRequest { request, append } = wanted;
-        let now = clock::now();
-        let appended = self
-            .store
-            .append(&Append {
-                message: &request.message,
-                block: append.block.as_ref(),
-                delta: &append.delta,
-                time: now,
-                expected_offset: append.expected_offset,
-                fence: request.fence,
-                request: request
-                    .repeat
-                    .as_ref()
-                    .map(|(id, fingerprint)| (id, fingerprint.as_str())),
-                owner: request.principal.owner(),
-            })
-            .await?;
+    pub async fn append_text(&self, wanted: &AppendRequest) -> Outcome {
+        let append = to_append(std::slice::from_ref(wanted), clock::now());
+        match self.store.append(&[append]).await.pop() {
+            Some(appended) => self.settle(wanted, appended?).await,
+            None => Err(EngineError::Contended),
+        }
+    }
+
+    /// Appends text for many requests, in order: those that go to the same
+    /// block become one call, so that they cost little more than one of them.
+    pub async fn append_texts(&self, wanted: &[AppendRequest]) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(wanted.len());
+        let mut rest = wanted;
+        while !rest.is_empty() {
+            let (batch, others) = rest.split_at(shareable(rest));
+            self.append_batch(batch, &mut outcomes).await;
+            rest = others;
+        }
+        outcomes
+    }
+
+    /// Appends requests that may share a call. Where they cannot, since one of
+    /// them opens a block or was made before, the first goes alone.
+    async fn append_batch(&self, batch: &[AppendRequest], outcomes: &mut Vec<Outcome>) {
+        let mut rest = batch;
+        while let Some((first, others)) = rest.split_first() {
+            let append = to_append(rest, clock::now());
+            match self.store.append(&[append]).await.pop() {
+                Some(Ok(Appended::Done {
+                    first,
+                    block,
+                    offset,
+                })) => {
+                    outcomes.extend(places(rest, first, &block, offset).map(Ok));
+                    return;
+                }
+                Some(Err(error)) => {
+                    outcomes.extend(rest.iter().map(|_| Err(error.clone().into())));
+                    return;
+                }
+                Some(Ok(appended)) if others.is_empty() => {
+                    outcomes.push(self.settle(first, appended).await);
+                    return;
+                }
+                Some(Ok(_)) | None => {
+                    outcomes.push(self.append_text(first).await);
+                    rest = others;
+                }
+            }
+        }
+    }
+
+    /// What an append that was tried means to its caller.
+    async fn settle(&self, wanted: &AppendRequest, appended: Appended) -> Outcome {
+        let request = &wanted.request;
         let refusal = match appended {
             Appended::Done {
-                cursor,
+                first,
                 block,
                 offset,
             } => {
                 return Ok(AppendOutcome {
-                    receipt: Receipt::new(cursor),
-                    block: block.to_string(),
+                    receipt: Receipt::new(first),
+                    block,
                     offset,
                 });
             }
             Appended::Repeated { cursor, detail } => {
-                return Ok(from_detail(Receipt::of_repeat(cursor), &detail));
+                return from_detail(Receipt::of_repeat(cursor), &detail);
             }
             Appended::Applied { block, offset } => {
                 return self.applied(wanted, block, offset).await;
@@ -79,25 +129,21 @@ impl Engine {
             },
             Appended::Reused => Refusal::RequestIdReused,
             Appended::OffsetMismatch { length } => Refusal::OffsetMismatch {
-                offset: append.expected_offset.unwrap_or_default(),
+                offset: wanted.expected_offset.unwrap_or_default(),
                 length,
             },
             Appended::TooLong => Refusal::LimitExceeded {
                 what: "bytes of the block",
                 max: limits::BLOCK_BYTES_MAX as u64,
             },
+            Appended::Split => return Err(EngineError::Contended),
         };
         Err(refusal.into())
     }
 
     /// Text that stands at its offset already: its own event is not searched
     /// for, the head of the log is at or after it.
-    async fn applied(
-        &self,
-        wanted: &AppendRequest,
-        block: BlockId,
-        offset: u64,
-    ) -> Result<AppendOutcome, EngineError> {
+    async fn applied(&self, wanted: &AppendRequest, block: BlockId, offset: u64) -> Outcome {
         let request = &wanted.request;
         let loaded = self.load_for(&request.principal, &request.message).await?;
         Ok(AppendOutcome {
@@ -105,39 +151,132 @@ impl Engine {
                 deduplicated: true,
                 ..Receipt::new(loaded.message.head)
             },
-            block: block.to_string(),
+            block,
             offset,
         })
     }
 
-    async fn open_and_append(&self, wanted: &AppendRequest) -> Result<AppendOutcome, EngineError> {
-        let AppendRequest { request, append } = wanted;
+    async fn open_and_append(&self, wanted: &AppendRequest) -> Outcome {
+        let new_block = clock::fresh_block();
         // Where nobody is faster, the text begins the block that is opened.
-        let block = append.block.as_ref().unwrap_or(&append.new_block);
-        let detail = format!("{block} {}", append.expected_offset.unwrap_or_default());
-        let command = Command::AppendText(append.clone());
-        let written = self.write(request, &command, &detail).await?;
+        let block = wanted.block.as_ref().unwrap_or(&new_block);
+        let detail = format!("{block} {}", wanted.expected_offset.unwrap_or_default());
+        let command = Command::AppendText(AppendText {
+            block: wanted.block.clone(),
+            new_block: new_block.clone(),
+            delta: wanted.delta.clone(),
+            expected_offset: wanted.expected_offset,
+        });
+        let written = self.write(&wanted.request, &command, &detail).await?;
         let place = written.changes.iter().find_map(|change| match change {
-            Change::TextAppended { block, offset, .. } => Some((block.to_string(), *offset)),
+            Change::TextAppended { block, offset, .. } => Some((block.clone(), *offset)),
             _ => None,
         });
-        Ok(match place {
-            Some((block, offset)) => AppendOutcome {
+        match place {
+            Some((block, offset)) => Ok(AppendOutcome {
                 receipt: written.receipt,
                 block,
                 offset,
-            },
+            }),
             None => from_detail(written.receipt, &written.detail),
-        })
+        }
     }
 }
 
-/// What an append was answered: block and offset, apart by a space.
-fn from_detail(receipt: Receipt, detail: &str) -> AppendOutcome {
-    let (block, offset) = detail.split_once(' ').unwrap_or((detail, "0"));
-    AppendOutcome {
-        receipt,
-        block: block.to_owned(),
-        offset: offset.parse().unwrap_or_default(),
+/// How many of the first requests can share a call.
+fn shareable(wanted: &[AppendRequest]) -> usize {
+    let mut ids = HashSet::new();
+    let mut count = 0;
+    for next in wanted.iter().take(BATCH_MAX) {
+        // A repeat within one call would not be recognised.
+        let repeat = next.request.repeat.as_ref();
+        let is_new = repeat.is_none_or(|(id, _)| ids.insert(id));
+        let follows = count == 0 || can_follow(&wanted[count - 1], next);
+        if !is_new || !follows {
+            break;
+        }
+        count += 1;
     }
+    count
+}
+
+/// Whether `next` can go into the call of the one before it.
+fn can_follow(before: &AppendRequest, next: &AppendRequest) -> bool {
+    let is_contiguous = match (before.expected_offset, next.expected_offset) {
+        (None, None) => true,
+        (Some(before_offset), Some(next_offset)) => {
+            before_offset.checked_add(before.delta.len() as u64) == Some(next_offset)
+        }
+        _ => false,
+    };
+    is_contiguous
+        && before.request.message == next.request.message
+        && before.block == next.block
+        && before.request.fence == next.request.fence
+        && before.request.principal == next.request.principal
+}
+
+/// Requests that share a call, as that call.
+fn to_append(batch: &[AppendRequest], time: Time) -> Append<'_> {
+    let AppendRequest {
+        request,
+        block,
+        expected_offset,
+        ..
+    } = &batch[0];
+    Append {
+        message: &request.message,
+        block: block.as_ref(),
+        deltas: batch.iter().map(to_delta).collect(),
+        time,
+        expected_offset: *expected_offset,
+        fence: request.fence,
+        owner: request.principal.owner(),
+    }
+}
+
+fn to_delta(wanted: &AppendRequest) -> Delta<'_> {
+    let repeat = wanted.request.repeat.as_ref();
+    Delta {
+        text: &wanted.delta,
+        request: repeat.map(|(id, fingerprint)| (id, fingerprint.as_str())),
+    }
+}
+
+/// Where each of the requests that shared a call went.
+fn places<'a>(
+    batch: &'a [AppendRequest],
+    first: Cursor,
+    block: &'a BlockId,
+    offset: u64,
+) -> impl Iterator<Item = AppendOutcome> + 'a {
+    let mut offset = offset;
+    batch
+        .iter()
+        .zip(first.sequence..)
+        .map(move |(wanted, sequence)| {
+            let begin = offset;
+            offset += wanted.delta.len() as u64;
+            AppendOutcome {
+                receipt: Receipt::new(Cursor {
+                    sequence,
+                    time: first.time,
+                }),
+                block: block.clone(),
+                offset: begin,
+            }
+        })
+}
+
+/// What an append was answered: block and offset, apart by a space.
+fn from_detail(receipt: Receipt, detail: &str) -> Outcome {
+    let place = detail
+        .split_once(' ')
+        .and_then(|(block, offset)| Some((BlockId::parse(block).ok()?, offset.parse().ok()?)));
+    let (block, offset) = place.ok_or(EngineError::Contended)?;
+    Ok(AppendOutcome {
+        receipt,
+        block,
+        offset,
+    })
 }

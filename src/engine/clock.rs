@@ -2,7 +2,10 @@
 
 use chrono::SubsecRound;
 
-use crate::domain::Time;
+use crate::domain::{
+    Time,
+    ids::{BlockId, ContentId},
+};
 
 /// The time, exact to the microsecond.
 #[allow(clippy::disallowed_methods, reason = "this is the clock's home")]
@@ -14,4 +17,14 @@ pub fn now() -> Time {
 #[allow(clippy::disallowed_methods, reason = "this is where ids are drawn")]
 pub fn fresh_id() -> String {
     uuid::Uuid::now_v7().to_string()
+}
+
+/// A fresh id for a block.
+pub fn fresh_block() -> BlockId {
+    BlockId::parse(&fresh_id()).expect("a uuid consists of hex digits and -")
+}
+
+/// A fresh id for content.
+pub fn fresh_content() -> ContentId {
+    ContentId::parse(&fresh_id()).expect("a uuid consists of hex digits and -")
 }

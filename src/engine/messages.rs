@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use super::{
-    Engine, EngineError, Receipt, View, clock,
-    write::{apply_all, fresh_content},
-};
+use super::{Engine, EngineError, Receipt, View, clock, write::apply_all};
 use crate::{
     domain::{
         Time,
@@ -68,7 +65,7 @@ impl Engine {
                     .await;
             }
         };
-        let blobs = offload(None, &mut changes, fresh_content);
+        let blobs = offload(None, &mut changes, clock::fresh_content);
         let message = fold(id, session, &user, &changes, now)
             .ok_or_else(|| Refusal::MessageUnknown(id.clone()))?;
         let commit = Commit {

@@ -11,7 +11,7 @@ use crate::{
         command::Command,
         cursor::Cursor,
         event::{Change, Event},
-        ids::{ContentId, MessageId, RequestId},
+        ids::{MessageId, RequestId},
         message::Message,
         offload::offload,
         principal::Principal,
@@ -120,7 +120,7 @@ impl Engine {
         detail: &str,
         now: Time,
     ) -> Result<Option<Written>, EngineError> {
-        let blobs = offload(Some(&loaded.message), &mut changes, fresh_content);
+        let blobs = offload(Some(&loaded.message), &mut changes, clock::fresh_content);
         let mut after = loaded.message.clone();
         apply_all(&mut after, &changes, now);
         let commit = Commit {
@@ -201,9 +201,4 @@ pub(super) fn apply_all(message: &mut Message, changes: &[Change], time: Time) {
             change: change.clone(),
         });
     }
-}
-
-#[allow(clippy::expect_used, reason = "a uuid is a valid id")]
-pub(super) fn fresh_content() -> ContentId {
-    ContentId::parse(&clock::fresh_id()).expect("a uuid consists of hex digits and -")
 }

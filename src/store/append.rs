@@ -1,48 +1,59 @@
-//! Appending text: one call that loads nothing.
+//! Appending text: calls that load nothing.
 
-use redis::Cmd;
+use bytes::BufMut;
+use prost::encoding::{
+    WireType, encode_key, encode_varint, encoded_len_varint, key_len, message, uint64,
+};
+use redis::{Cmd, Value};
 
-use super::{Store, StoreError, functions, log::encode_event, reply::Outcome};
+use super::{Store, StoreError, functions, log::ENTRY_BYTES_MAX, reply::Outcome};
 use crate::{
     domain::{
         Time,
         cursor::Cursor,
         ids::{BlockId, MessageId, RequestId, UserId},
-        limits,
+        limits::{self, ENTRY_EVENTS_MAX},
         message::MessageState,
     },
-    proto::{self as v1, event::Payload},
+    proto as v1,
     wire::values::time_to_v1,
 };
 
-/// Text for an open block.
+/// Text for an open block: all of it is appended, or nothing.
 #[derive(Debug)]
 pub struct Append<'a> {
     /// Which message.
     pub message: &'a MessageId,
     /// Which block; none for the last one, if it is an open text.
     pub block: Option<&'a BlockId>,
-    /// At least one byte.
-    pub delta: &'a str,
+    /// At least one.
+    pub deltas: Vec<Delta<'a>>,
     /// When.
     pub time: Time,
     /// The length that the text must have.
     pub expected_offset: Option<u64>,
     /// Which writer.
     pub fence: u64,
-    /// What a repeat is recognised by, with the digest of the request.
-    pub request: Option<(&'a RequestId, &'a str)>,
     /// Whose the message must be.
     pub owner: Option<&'a UserId>,
+}
+
+/// What becomes one event.
+#[derive(Debug)]
+pub struct Delta<'a> {
+    /// At least one byte.
+    pub text: &'a str,
+    /// What a repeat is recognised by, with the digest of the request.
+    pub request: Option<(&'a RequestId, &'a str)>,
 }
 
 /// What became of an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Appended {
-    /// It is written: its place, its block and where in the text it begins.
+    /// It is written.
     Done {
-        /// Place of the event.
-        cursor: Cursor,
+        /// Place of the first event; the others follow.
+        first: Cursor,
         /// Where the text went.
         block: BlockId,
         /// Length of the text before.
@@ -79,70 +90,148 @@ pub enum Appended {
     TooLong,
     /// The block is not open, or no block is: load and decide.
     Unopened,
+    /// Of several deltas one is a repeat or does not fit: append one by one.
+    Split,
 }
 
 impl Store {
-    /// Appends text to an open block.
-    pub async fn append(&self, append: &Append<'_>) -> Result<Appended, StoreError> {
-        let call = self.append_call(append);
-        let is_repeatable = append.request.is_some() || append.expected_offset.is_some();
-        let answer = match is_repeatable {
-            true => self.link.repeatable(&call).await?,
-            false => self.link.write(&call).await?,
+    /// Makes appends in one journey, in order. Each succeeds or fails alone.
+    pub async fn append(&self, appends: &[Append<'_>]) -> Vec<Result<Appended, StoreError>> {
+        let mut calls = redis::pipe();
+        for append in appends {
+            calls.add_command(self.append_call(append));
+        }
+        let is_repeatable = appends.iter().all(Append::is_repeatable);
+        let answers = self.link.write_all(&calls, is_repeatable).await;
+        let parse = |(append, answer): (&Append<'_>, Result<Value, StoreError>)| {
+            parse(Outcome::parse(answer?)?, append)
         };
-        parse(Outcome::parse(answer)?, append)
+        appends.iter().zip(answers).map(parse).collect()
     }
 
     fn append_call(&self, append: &Append<'_>) -> Cmd {
+        let text: String = append.deltas.iter().map(|delta| delta.text).collect();
         let keys = self.keys.of_message(append.message);
         let mut call = functions::write("append", &[&keys[0], &keys[1]]);
         call.arg(append.block.map_or("", BlockId::as_str))
-            .arg(append.delta)
-            .arg(encode_delta(append))
-            .arg(1)
+            .arg(text)
             .arg(append.time.timestamp_micros());
         match append.expected_offset {
             Some(offset) => call.arg(offset),
             None => call.arg(""),
         };
-        let (request, fingerprint) = append
-            .request
-            .map_or(("", ""), |(id, fingerprint)| (id.as_str(), fingerprint));
         call.arg(append.fence)
-            .arg(request)
-            .arg(fingerprint)
             .arg(append.owner.map_or("", UserId::as_str))
             .arg(self.options.retained_entries)
             .arg(limits::BLOCK_BYTES_MAX)
             .arg(self.message_ttl_millis())
             .arg(self.content_ttl_millis())
-            .arg(u8::from(self.freshness.is_due(append.message)));
+            .arg(u8::from(self.freshness.is_due(append.message)))
+            .arg(append.deltas.len());
+
+        let entries = entries(append);
+        call.arg(entries.len());
+        for entry in &entries {
+            call.arg(entry.events.as_slice())
+                .arg(entry.count)
+                .arg(entry.text_length);
+        }
+        add_requests(&mut call, &append.deltas);
         call
     }
 }
 
-/// The event, without what the function adds to it: block and offset.
-fn encode_delta(append: &Append<'_>) -> Vec<u8> {
-    let delta = v1::TextDelta {
-        delta: append.delta.to_owned(),
-        ..v1::TextDelta::default()
-    };
-    let event = v1::Event {
-        event_type: v1::EventType::TextDelta.into(),
-        time: Some(time_to_v1(append.time)),
-        payload: Some(Payload::TextDelta(delta)),
-        ..v1::Event::default()
-    };
-    let mut entry = Vec::with_capacity(append.delta.len() + 48);
-    encode_event(&event, &mut entry);
-    entry
+impl Append<'_> {
+    /// Whether making it twice is the same as making it once.
+    fn is_repeatable(&self) -> bool {
+        self.expected_offset.is_some() || self.deltas.iter().all(|delta| delta.request.is_some())
+    }
+}
+
+fn add_requests(call: &mut Cmd, deltas: &[Delta<'_>]) {
+    call.arg(
+        deltas
+            .iter()
+            .filter(|delta| delta.request.is_some())
+            .count(),
+    );
+    let mut place = 0;
+    for (number, delta) in deltas.iter().enumerate() {
+        if let Some((id, fingerprint)) = delta.request {
+            call.arg(number)
+                .arg(place)
+                .arg(id.as_str())
+                .arg(fingerprint);
+        }
+        place += delta.text.len();
+    }
+}
+
+/// TEXT_DELTAs that go into one entry, without what the function adds to them:
+/// block and offset.
+struct DeltaEntry {
+    events: Vec<u8>,
+    count: u64,
+    text_length: usize,
+}
+
+fn entries(append: &Append<'_>) -> Vec<DeltaEntry> {
+    let time = time_to_v1(append.time);
+    let mut entries: Vec<DeltaEntry> = Vec::new();
+    for delta in &append.deltas {
+        let fits = |entry: &&mut DeltaEntry| {
+            entry.count < ENTRY_EVENTS_MAX && entry.events.len() < ENTRY_BYTES_MAX
+        };
+        if entries.last_mut().filter(fits).is_none() {
+            entries.push(DeltaEntry {
+                events: Vec::with_capacity(delta.text.len() + 64),
+                count: 0,
+                text_length: 0,
+            });
+        }
+        if let Some(entry) = entries.last_mut() {
+            encode_delta(delta.text, &time, &mut entry.events);
+            entry.count += 1;
+            entry.text_length += delta.text.len();
+        }
+    }
+    entries
+}
+
+/// Encodes `v1::Event { event_type: TEXT_DELTA, time, text_delta: { delta } }`
+/// as field 1 of an entry, without making the messages: this is done for every
+/// token.
+fn encode_delta(delta: &str, time: &prost_types::Timestamp, buffer: &mut Vec<u8>) {
+    const EVENTS: u32 = 1;
+    const EVENT_TYPE: u32 = 3;
+    const TIME: u32 = 6;
+    const TEXT_DELTA: u32 = 12;
+    const DELTA: u32 = 3;
+    let event_type = v1::EventType::TextDelta as u64;
+    let delta_length = length_delimited(DELTA, delta.len());
+    let event_length = uint64::encoded_len(EVENT_TYPE, &event_type)
+        + message::encoded_len(TIME, time)
+        + length_delimited(TEXT_DELTA, delta_length);
+    encode_key(EVENTS, WireType::LengthDelimited, buffer);
+    encode_varint(event_length as u64, buffer);
+    uint64::encode(EVENT_TYPE, &event_type, buffer);
+    message::encode(TIME, time, buffer);
+    encode_key(TEXT_DELTA, WireType::LengthDelimited, buffer);
+    encode_varint(delta_length as u64, buffer);
+    encode_key(DELTA, WireType::LengthDelimited, buffer);
+    encode_varint(delta.len() as u64, buffer);
+    buffer.put_slice(delta.as_bytes());
+}
+
+fn length_delimited(tag: u32, length: usize) -> usize {
+    key_len(tag) + encoded_len_varint(length as u64) + length
 }
 
 fn parse(mut outcome: Outcome, append: &Append<'_>) -> Result<Appended, StoreError> {
     let block = |id: String| BlockId::parse(&id).map_err(StoreError::corrupt);
     Ok(match outcome.word.as_str() {
         "ok" => Appended::Done {
-            cursor: Cursor {
+            first: Cursor {
                 sequence: outcome.take()?,
                 time: append.time,
             },
@@ -171,7 +260,44 @@ fn parse(mut outcome: Outcome, append: &Append<'_>) -> Result<Appended, StoreErr
         },
         "too_long" => Appended::TooLong,
         "unopened" => Appended::Unopened,
+        "split" => Appended::Split,
         "corrupt" => return Err(StoreError::corrupt("a message has no log")),
         _ => return Err(outcome.unknown()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::store::log::encode_event;
+
+    #[test]
+    fn a_delta_is_encoded_as_the_event_it_is() {
+        let time = prost_types::Timestamp {
+            seconds: 1_700_000_000,
+            nanos: 123_000,
+        };
+        for delta in ["x", "äöü", &"long ".repeat(1_000)] {
+            let event = v1::Event {
+                event_type: v1::EventType::TextDelta.into(),
+                time: Some(time),
+                payload: Some(v1::event::Payload::TextDelta(v1::TextDelta {
+                    delta: delta.to_owned(),
+                    ..Default::default()
+                })),
+                ..Default::default()
+            };
+            let mut expected = Vec::new();
+            encode_event(&event, &mut expected);
+            let mut encoded = Vec::new();
+            encode_delta(delta, &time, &mut encoded);
+            assert_eq!(encoded, expected);
+            assert_eq!(
+                event.encoded_len() + 1 + encoded_len_varint(event.encoded_len() as u64),
+                encoded.len()
+            );
+        }
+    }
 }

@@ -40,11 +40,6 @@ impl StoreError {
     pub(super) fn corrupt(what: impl ToString) -> Self {
         Self::Corrupt(what.to_string())
     }
-
-    /// Whether the call may have been carried out.
-    pub fn is_outcome_unknown(&self) -> bool {
-        matches!(self, Self::OutcomeUnknown(_))
-    }
 }
 
 impl From<RedisError> for StoreError {

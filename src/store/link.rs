@@ -91,6 +91,50 @@ impl Link {
         }
     }
 
+    /// Makes calls in one journey, in order; each succeeds or fails alone. A lost
+    /// journey is made again where `is_repeatable`.
+    pub(super) async fn write_all(
+        &self,
+        calls: &Pipeline,
+        is_repeatable: bool,
+    ) -> Vec<Result<Value, StoreError>> {
+        let answers = match self.write_all_once(calls).await {
+            Err(StoreError::OutcomeUnknown(error)) if is_repeatable && !error.is_timeout() => {
+                self.write_all_once(calls).await
+            }
+            answers => answers,
+        };
+        match answers {
+            Ok(answers) => answers,
+            Err(error) => calls.cmd_iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    async fn write_all_once(
+        &self,
+        calls: &Pipeline,
+    ) -> Result<Vec<Result<Value, StoreError>>, StoreError> {
+        let mut connection = self.calls.clone();
+        let count = calls.len();
+        let answers = connection.send_packed_commands(calls, 0, count).await?;
+        let mut answers: Vec<_> = answers.into_iter().map(Value::extract_error).collect();
+        if answers
+            .iter()
+            .any(|answer| answer.as_ref().is_err_and(is_function_missing))
+        {
+            self.load_library().await?;
+            for (call, answer) in calls.cmd_iter().zip(&mut answers) {
+                if answer.as_ref().is_err_and(is_function_missing) {
+                    *answer = connection.send_packed_command(call).await;
+                }
+            }
+        }
+        let answers = answers
+            .into_iter()
+            .map(|answer| answer.map_err(StoreError::from));
+        Ok(answers.collect())
+    }
+
     /// Makes calls at once that change nothing, or nothing that matters twice.
     pub(super) async fn read(&self, calls: &Pipeline) -> Result<Vec<Value>, StoreError> {
         let answer = match self.read_once(calls).await {

@@ -25,7 +25,7 @@ use crate::{
 
 /// An entry that holds more bytes than this gets no further event: one read
 /// shall not take long.
-const ENTRY_BYTES_MAX: usize = 512 * 1024;
+pub(super) const ENTRY_BYTES_MAX: usize = 512 * 1024;
 
 /// A page that holds more bytes than this gets no further entry.
 const PAGE_BYTES: usize = 1024 * 1024;

@@ -20,7 +20,7 @@ mod snapshot;
 use std::{sync::Arc, time::Duration};
 
 pub use self::{
-    append::{Append, Appended},
+    append::{Append, Appended, Delta},
     commit::{Commit, Committed},
     content::ReadContent,
     error::StoreError,

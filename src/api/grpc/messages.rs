@@ -10,6 +10,7 @@ use super::{
     Answer, fields, open, page_token, result,
     servers::message_service_server::MessageService,
     watch::{self, Frames},
+    write_stream::{self, Acks},
     writes::{self, Write},
 };
 use crate::{
@@ -59,7 +60,7 @@ impl MessageService for Messages {
         Ok(Response::new(v1::CreateMessageResponse {
             message: Some(created.view.to_v1()),
             created: created.created,
-            result: result(created.receipt),
+            result: Some(result(created.receipt)),
         }))
     }
 
@@ -106,8 +107,8 @@ impl MessageService for Messages {
         let wanted = writes::append_text(principal, request)?;
         let appended = self.0.append_text(&wanted).await.map_err(from_engine)?;
         Ok(Response::new(v1::AppendTextResponse {
-            result: result(appended.receipt),
-            block_id: appended.block,
+            result: Some(result(appended.receipt)),
+            block_id: appended.block.to_string(),
             offset: appended.offset,
         }))
     }
@@ -119,7 +120,7 @@ impl MessageService for Messages {
         let (principal, request) = open(request);
         let written = self.write(writes::add_content(principal, request)?).await?;
         Ok(Response::new(v1::AddContentResponse {
-            result: result(written.receipt),
+            result: Some(result(written.receipt)),
             block_id: written.detail,
         }))
     }
@@ -133,7 +134,7 @@ impl MessageService for Messages {
             .write(writes::update_content(principal, request)?)
             .await?;
         Ok(Response::new(v1::UpdateContentResponse {
-            result: result(written.receipt),
+            result: Some(result(written.receipt)),
         }))
     }
 
@@ -146,7 +147,7 @@ impl MessageService for Messages {
             .write(writes::publish_event(principal, request)?)
             .await?;
         Ok(Response::new(v1::PublishEventResponse {
-            result: result(written.receipt),
+            result: Some(result(written.receipt)),
         }))
     }
 
@@ -157,17 +158,19 @@ impl MessageService for Messages {
         let (principal, request) = open(request);
         let written = self.write(writes::end_message(principal, request)?).await?;
         Ok(Response::new(v1::EndMessageResponse {
-            result: result(written.receipt),
+            result: Some(result(written.receipt)),
         }))
     }
 
-    type WriteMessageStream = tokio_stream::Empty<Result<v1::WriteMessageResponse, Status>>;
+    type WriteMessageStream = Acks;
 
     async fn write_message(
         &self,
-        _: Request<Streaming<v1::WriteMessageRequest>>,
+        request: Request<Streaming<v1::WriteMessageRequest>>,
     ) -> Answer<Self::WriteMessageStream> {
-        Err(unimplemented("WriteMessage"))
+        let (principal, requests) = open(request);
+        let acks = write_stream::acks(self.0.clone(), principal, requests);
+        Ok(Response::new(acks))
     }
 
     async fn request_cancel(

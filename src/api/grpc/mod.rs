@@ -8,6 +8,7 @@ mod page_token;
 mod sessions;
 mod tasks;
 mod watch;
+mod write_stream;
 mod writes;
 
 use http::Extensions;
@@ -65,13 +66,13 @@ fn open<T>(request: tonic::Request<T>) -> (Principal, T) {
     (principal(&extensions), message)
 }
 
-fn result(receipt: Receipt) -> Option<v1::WriteResult> {
-    Some(v1::WriteResult {
+fn result(receipt: Receipt) -> v1::WriteResult {
+    v1::WriteResult {
         cursor: receipt.cursor,
         sequence: receipt.sequence,
         deduplicated: receipt.deduplicated,
         cancel_requested: false,
-    })
+    }
 }
 
 type Answer<T> = Result<tonic::Response<T>, tonic::Status>;

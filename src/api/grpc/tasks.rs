@@ -56,7 +56,7 @@ impl TaskService for Tasks {
         let (principal, request) = open(request);
         let (written, task) = self.write(writes::start_task(principal, request)?).await?;
         Ok(Response::new(v1::StartTaskResponse {
-            result: result(written.receipt),
+            result: Some(result(written.receipt)),
             task,
         }))
     }
@@ -68,7 +68,7 @@ impl TaskService for Tasks {
         let (principal, request) = open(request);
         let (written, task) = self.write(writes::update_task(principal, request)?).await?;
         Ok(Response::new(v1::UpdateTaskResponse {
-            result: result(written.receipt),
+            result: Some(result(written.receipt)),
             task,
         }))
     }
@@ -136,7 +136,7 @@ impl TaskService for Tasks {
         let (principal, request) = open(request);
         let (written, task) = self.write(writes::cancel_task(principal, request)?).await?;
         Ok(Response::new(v1::CancelTaskResponse {
-            result: result(written.receipt),
+            result: Some(result(written.receipt)),
             task,
         }))
     }

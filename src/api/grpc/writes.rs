@@ -6,7 +6,7 @@ use super::{blocks, fields};
 use crate::{
     api::status::invalid,
     domain::{
-        command::{AppendText, Command, CreateMessage, StartTask, UpdateTask},
+        command::{Command, CreateMessage, StartTask, UpdateTask},
         ids::{BlockId, Label, MessageId, SessionId, TaskId},
         limits,
         message::MessageState,
@@ -71,12 +71,9 @@ pub(super) fn append_text(
     fields::text("delta", &request.delta, limits::DELTA_BYTES_MAX)?;
     Ok(AppendRequest {
         request: envelope,
-        append: AppendText {
-            block: fields::optional_id("block_id", &request.block_id, BlockId::parse)?,
-            new_block: fields::id_or_fresh("block_id", "", BlockId::parse)?,
-            delta: request.delta,
-            expected_offset: request.expected_offset,
-        },
+        block: fields::optional_id("block_id", &request.block_id, BlockId::parse)?,
+        delta: request.delta,
+        expected_offset: request.expected_offset,
     })
 }
 
