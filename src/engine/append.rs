@@ -7,6 +7,7 @@ use crate::{
         event::Change,
         ids::BlockId,
         limits,
+        message::Message,
         refusal::Refusal,
     },
     store::{Append, Appended},
@@ -111,28 +112,28 @@ impl Engine {
     }
 
     async fn open_and_append(&self, wanted: &AppendRequest) -> Result<AppendOutcome, EngineError> {
-        let AppendRequest { request, append } = wanted;
-        // Where nobody is faster, the text begins the block that is opened.
-        let block = append.block.as_ref().unwrap_or(&append.new_block);
-        let detail = format!("{block} {}", append.expected_offset.unwrap_or_default());
-        let command = Command::AppendText(append.clone());
-        let written = self.write(request, &command, &detail).await?;
-        let place = written.changes.iter().find_map(|change| match change {
-            Change::TextAppended { block, offset, .. } => Some((block.to_string(), *offset)),
-            _ => None,
-        });
-        Ok(match place {
-            Some((block, offset)) => AppendOutcome {
-                receipt: written.receipt,
-                block,
-                offset,
-            },
-            None => from_detail(written.receipt, &written.detail),
-        })
+        let command = Command::AppendText(wanted.append.clone());
+        let written = self.write(&wanted.request, &command).await?;
+        Ok(from_detail(written.receipt, &written.detail))
     }
 }
 
-/// What an append was answered: block and offset, apart by a space.
+/// What an append is answered: block and offset, apart by a space. Others may
+/// have opened the block, so only the decision knows both.
+pub(super) fn detail(append: &AppendText, message: &Message, changes: &[Change]) -> String {
+    let written = changes.iter().find_map(|change| match change {
+        Change::TextAppended { block, offset, .. } => Some((block, *offset)),
+        _ => None,
+    });
+    let (block, offset) = written.unwrap_or_else(|| {
+        // Nothing was appended: the text stands where it was expected.
+        let tail = message.tail().map_or(&append.new_block, |tail| &tail.id);
+        let block = append.block.as_ref().unwrap_or(tail);
+        (block, append.expected_offset.unwrap_or_default())
+    });
+    format!("{block} {offset}")
+}
+
 fn from_detail(receipt: Receipt, detail: &str) -> AppendOutcome {
     let (block, offset) = detail.split_once(' ').unwrap_or((detail, "0"));
     AppendOutcome {
