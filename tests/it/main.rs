@@ -2,6 +2,7 @@
 
 mod support;
 
+mod concurrency;
 mod golden;
 mod property;
 mod watch_endings;
