@@ -5,5 +5,6 @@ mod support;
 mod concurrency;
 mod golden;
 mod property;
+mod resume;
 mod watch_endings;
 mod watch_starts;
