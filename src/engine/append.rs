@@ -11,6 +11,7 @@ use crate::{
         event::Change,
         ids::BlockId,
         limits,
+        message::Message,
         refusal::Refusal,
     },
     store::{Append, Appended, Delta},
@@ -157,29 +158,14 @@ impl Engine {
     }
 
     async fn open_and_append(&self, wanted: &AppendRequest) -> Outcome {
-        let new_block = clock::fresh_block();
-        // Where nobody is faster, the text begins the block that is opened.
-        let block = wanted.block.as_ref().unwrap_or(&new_block);
-        let detail = format!("{block} {}", wanted.expected_offset.unwrap_or_default());
         let command = Command::AppendText(AppendText {
             block: wanted.block.clone(),
-            new_block: new_block.clone(),
+            new_block: clock::fresh_block(),
             delta: wanted.delta.clone(),
             expected_offset: wanted.expected_offset,
         });
-        let written = self.write(&wanted.request, &command, &detail).await?;
-        let place = written.changes.iter().find_map(|change| match change {
-            Change::TextAppended { block, offset, .. } => Some((block.clone(), *offset)),
-            _ => None,
-        });
-        match place {
-            Some((block, offset)) => Ok(AppendOutcome {
-                receipt: written.receipt,
-                block,
-                offset,
-            }),
-            None => from_detail(written.receipt, &written.detail),
-        }
+        let written = self.write(&wanted.request, &command).await?;
+        from_detail(written.receipt, &written.detail)
     }
 }
 
@@ -268,7 +254,22 @@ fn places<'a>(
         })
 }
 
-/// What an append was answered: block and offset, apart by a space.
+/// What an append is answered: block and offset, apart by a space. Others may
+/// have opened the block, so only the decision knows both.
+pub(super) fn detail(append: &AppendText, message: &Message, changes: &[Change]) -> String {
+    let written = changes.iter().find_map(|change| match change {
+        Change::TextAppended { block, offset, .. } => Some((block, *offset)),
+        _ => None,
+    });
+    let (block, offset) = written.unwrap_or_else(|| {
+        // Nothing was appended: the text stands where it was expected.
+        let tail = message.tail().map_or(&append.new_block, |tail| &tail.id);
+        let block = append.block.as_ref().unwrap_or(tail);
+        (block, append.expected_offset.unwrap_or_default())
+    });
+    format!("{block} {offset}")
+}
+
 fn from_detail(receipt: Receipt, detail: &str) -> Outcome {
     let place = detail
         .split_once(' ')

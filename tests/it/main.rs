@@ -2,7 +2,9 @@
 
 mod support;
 
+mod concurrency;
 mod golden;
 mod property;
+mod resume;
 mod watch_endings;
 mod watch_starts;

@@ -178,14 +178,12 @@ impl Writer {
                     .map(|created| (created.receipt, String::new()))
             }
             Parsed::Write(write) => {
-                let block_id = match &write.command {
-                    Command::AddContent(_) => write.detail.clone(),
-                    _ => String::new(),
-                };
-                let written = self
-                    .engine
-                    .write(&write.request, &write.command, &write.detail);
-                written.await.map(|written| (written.receipt, block_id))
+                let adds = matches!(&write.command, Command::AddContent(_));
+                let written = self.engine.write(&write.request, &write.command);
+                written.await.map(|written| {
+                    let block_id = if adds { written.detail } else { String::new() };
+                    (written.receipt, block_id)
+                })
             }
         };
         match outcome {
