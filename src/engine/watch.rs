@@ -18,13 +18,13 @@ use super::{Engine, EngineError, events::READ_ENTRIES};
 use crate::{
     domain::{
         cursor::{Cursor, Position, Start},
-        ids::{MessageId, SessionId},
+        ids::MessageId,
         message::MessageState,
         principal::Principal,
         refusal::Refusal,
     },
     proto as v1,
-    store::{Look, Page, Resume},
+    store::{Log, Look, Page, Resume},
     tail::{Expected, Follower, Frame, Ready, Standing},
     wire::frame::{EncodedFrame, GapReason, WatchEnd},
 };
@@ -97,7 +97,7 @@ struct Watcher {
     /// Everything up to here was given out.
     seen: Option<Cursor>,
     is_caught_up: bool,
-    session: Option<SessionId>,
+    log: Option<Log>,
     /// How far the log reached when it was opened.
     head: Option<Cursor>,
     /// How the message ended, if it has: known from the opening, or from the
@@ -128,7 +128,7 @@ impl Watcher {
             request,
             seen: None,
             is_caught_up: false,
-            session: None,
+            log: None,
             head: None,
             ended: None,
             follower: None,
@@ -179,9 +179,9 @@ impl Watcher {
 
     /// Ends the watch of a message that is gone.
     async fn end_of_missing(&mut self) -> Frames {
-        let look = match (&self.session, self.seen) {
-            (Some(session), Some(seen)) => {
-                let followed = std::iter::once((&self.request.message, session, seen));
+        let look = match (&self.log, self.seen) {
+            (Some(log), Some(seen)) => {
+                let followed = std::iter::once((log, seen));
                 self.engine.store.look(followed).await?.pop()
             }
             _ => None,
@@ -204,7 +204,8 @@ impl Watcher {
         let message = loaded.message;
         self.authorize(&message.user)?;
         let state = message.state;
-        self.opened_at(&message.session.clone(), message.head, state);
+        let log = self.engine.store.message_log(&message.id, &message.session);
+        self.opened_at(log, message.head, state);
         self.seen = Some(message.head);
         let snapshot = EncodedFrame::snapshot(self.engine.view(message).await?.to_v1());
         Ok(Some(gap.into_iter().chain([snapshot]).collect()))
@@ -228,7 +229,7 @@ impl Watcher {
             return Ok(None);
         };
         self.authorize(&page.user)?;
-        let (session, head, state) = (page.session.clone(), page.head, page.state);
+        let (log, head, state) = (page.log.clone(), page.head, page.state);
         let (gap, events) = match place {
             Some(place) => match page.resume(place) {
                 Resume::Continue(events) => (None, events),
@@ -236,7 +237,7 @@ impl Watcher {
             },
             None => (self.trimmed(&page, start)?, page.events),
         };
-        self.opened_at(&session, head, state);
+        self.opened_at(log, head, state);
         self.seen = match place {
             // The log knows the time that a bare sequence leaves out.
             Some(_) if events.is_empty() => Some(head),
@@ -288,13 +289,13 @@ impl Watcher {
     }
 
     /// Remembers what the log was like, and follows it if it goes on.
-    fn opened_at(&mut self, session: &SessionId, head: Cursor, state: MessageState) {
-        self.session = Some(session.clone());
+    fn opened_at(&mut self, log: Log, head: Cursor, state: MessageState) {
+        self.log = Some(log.clone());
         self.head = Some(head);
         self.ended = (state != MessageState::Streaming).then_some(state);
         self.follower = match self.ended {
             Some(_) => None,
-            None => Some(self.engine.hub.follow(&self.request.message, session, head)),
+            None => Some(self.engine.hub.follow(log, head)),
         };
         if let Some(follower) = &mut self.follower {
             self.beat = follower.news().beat;

@@ -5,21 +5,17 @@ use std::time::Duration;
 use redis::{Value, aio::MultiplexedConnection};
 
 use super::{
-    Entry, Store, StoreError,
+    Entry, Log, Store, StoreError,
     reply::{array, elements, parse},
 };
-use crate::domain::ids::{MessageId, SessionId};
-
 /// Entries of one log that are read at once.
 const ENTRIES_MAX: usize = 256;
 
 /// A log to be read.
-#[derive(Debug, Clone)]
-pub struct Read {
-    /// Whose log.
-    pub session: SessionId,
-    /// Whose log.
-    pub message: MessageId,
+#[derive(Debug, Clone, Copy)]
+pub struct Read<'a> {
+    /// Which log.
+    pub log: &'a Log,
     /// Read what comes after this.
     pub after: u64,
 }
@@ -73,34 +69,32 @@ impl Feed {
     /// Waits until at least one of the logs has more, or `wait` is over.
     pub async fn read(
         &mut self,
-        logs: &[Read],
+        logs: &[Read<'_>],
         wait: Duration,
     ) -> Result<Vec<FeedItem>, StoreError> {
-        let keys: Vec<String> = logs
-            .iter()
-            .map(|log| self.store.keys.log(&log.session, &log.message))
-            .collect();
         let mut call = redis::cmd("XREAD");
         call.arg("COUNT")
             .arg(ENTRIES_MAX)
             .arg("BLOCK")
             .arg(super::millis(wait));
-        call.arg("STREAMS").arg(&keys);
-        for log in logs {
-            call.arg(format!("0-{}", log.after));
+        call.arg("STREAMS");
+        for read in logs {
+            call.arg(&read.log.key);
+        }
+        for read in logs {
+            call.arg(format!("0-{}", read.after));
         }
         let answer = self.connection.send_packed_command(&call).await?;
         let mut items = Vec::new();
         // Redis answers in the order of the question.
-        let mut asked = keys.iter().enumerate();
+        let mut asked = logs.iter().enumerate();
         for (key, entries) in streams(answer)? {
-            let Some((index, _)) = asked.find(|(_, known)| **known == key) else {
+            let Some((index, read)) = asked.find(|(_, read)| read.log.key == key) else {
                 return Err(StoreError::corrupt("a log was read that nobody asked for"));
             };
-            let log = &logs[index];
             let entries = array(entries)?
                 .into_iter()
-                .map(|entry| Entry::decode(entry, &log.session, &log.message))
+                .map(|entry| Entry::decode(entry, read.log))
                 .collect::<Result<_, _>>()?;
             items.push(FeedItem { index, entries });
         }

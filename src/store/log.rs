@@ -73,6 +73,26 @@ pub(super) fn encode_event(event: &v1::Event, entry: &mut Vec<u8>) {
     prost::encoding::message::encode(1, event, entry);
 }
 
+/// A log that can be followed: of a message, or of a session, which tells of
+/// each message that is created in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Its key.
+    pub(super) key: String,
+    /// Key of the hash that it belongs to.
+    holder: String,
+    session: SessionId,
+    /// None for the log of a session.
+    message: Option<MessageId>,
+}
+
+impl Log {
+    /// Tells logs apart.
+    pub fn name(&self) -> &str {
+        &self.key
+    }
+}
+
 /// An event as clients see it, at its place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Placed {
@@ -93,11 +113,7 @@ pub enum Entry {
 
 impl Entry {
     /// Reads an entry as XRANGE and XREAD give it.
-    pub(super) fn decode(
-        entry: Value,
-        session: &SessionId,
-        message: &MessageId,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn decode(entry: Value, log: &Log) -> Result<Self, StoreError> {
         let [id, fields] = elements(entry)?;
         let id: String = parse(id)?;
         let mut fields = array(fields)?.into_iter();
@@ -111,7 +127,7 @@ impl Entry {
             .ok_or_else(|| StoreError::corrupt("the id of an entry is not 0-<sequence>"))?;
         let bytes: Vec<u8> = parse(value)?;
         let stored = StoredEntry::decode(bytes.as_slice()).map_err(StoreError::corrupt)?;
-        place(stored, first, session, message).map(Self::Events)
+        place(stored, first, log).map(Self::Events)
     }
 
     /// The place of the last event, if there are events.
@@ -123,12 +139,7 @@ impl Entry {
     }
 }
 
-fn place(
-    stored: StoredEntry,
-    first: u64,
-    session: &SessionId,
-    message: &MessageId,
-) -> Result<Vec<Placed>, StoreError> {
+fn place(stored: StoredEntry, first: u64, log: &Log) -> Result<Vec<Placed>, StoreError> {
     let mut offset = stored.offset;
     let events = stored.events.into_iter().zip(first..);
     events
@@ -143,7 +154,7 @@ fn place(
             let time = time_of(&event).map_err(StoreError::corrupt)?;
             Ok(Placed {
                 cursor: Cursor { sequence, time },
-                event: place_event(event, sequence, time, session, message),
+                event: place_event(event, sequence, time, &log.session, log.message.as_ref()),
             })
         })
         .collect()
@@ -152,10 +163,8 @@ fn place(
 /// A part of a log, and of which message it is.
 #[derive(Debug, Clone)]
 pub struct Page {
-    /// Key of the log.
-    pub log: String,
-    /// Whose log it is.
-    pub session: SessionId,
+    /// Which log.
+    pub log: Log,
     /// Who owns the session.
     pub user: UserId,
     /// Whether the message is still being written.
@@ -210,9 +219,19 @@ pub enum Look {
 }
 
 impl Store {
-    /// Reads what follows a place in a log, up to `count` entries, with the
-    /// entry that holds the place; from the first event that is retained where
-    /// `after` is 0. None where there is no such message.
+    /// The log of a message.
+    pub fn message_log(&self, message: &MessageId, session: &SessionId) -> Log {
+        Log {
+            key: self.keys.log(session, message),
+            holder: self.keys.message(message),
+            session: session.clone(),
+            message: Some(message.clone()),
+        }
+    }
+
+    /// Reads what follows a place in a message's log, up to `count` entries, with
+    /// the entry that holds the place; from the first event that is retained
+    /// where `after` is 0. None where there is no such message.
     pub async fn replay(
         &self,
         message: &MessageId,
@@ -223,33 +242,48 @@ impl Store {
         call.arg(after).arg(count).arg(PAGE_BYTES);
         match self.link.read(&one(call)).await?.pop() {
             None | Some(Value::Nil) => Ok(None),
-            Some(value) => parse_page(value, message).map(Some),
+            Some(value) => self.parse_page(value, message).map(Some),
         }
     }
 
-    /// Looks after messages that are followed: for each, its log and the place
-    /// up to which that was read.
+    fn parse_page(&self, value: Value, message: &MessageId) -> Result<Page, StoreError> {
+        let [status, session, user, last, place, entries] = elements(value)?;
+        let status: String = parse(status)?;
+        let session = SessionId::parse(&parse::<String>(session)?).map_err(StoreError::corrupt)?;
+        let log = self.message_log(message, &session);
+        let entries = array(place)?.into_iter().chain(array(entries)?);
+        Ok(Page {
+            user: UserId::parse(&parse::<String>(user)?).map_err(StoreError::corrupt)?,
+            state: MessageState::named(&status)
+                .ok_or_else(|| StoreError::corrupt("the status of a message is unknown"))?,
+            head: last_cursor(last, &log)?,
+            events: decode_events(entries, &log)?,
+            log,
+        })
+    }
+
+    /// Looks after logs that are followed, each read up to a place.
     pub async fn look<'a>(
         &self,
-        followed: impl Iterator<Item = (&'a MessageId, &'a SessionId, Cursor)> + Clone,
+        followed: impl Iterator<Item = (&'a Log, Cursor)> + Clone,
     ) -> Result<Vec<Look>, StoreError> {
         let mut calls = redis::pipe();
-        for (message, session, read) in followed.clone() {
-            let keys = [self.keys.message(message), self.keys.log(session, message)];
-            let mut call = functions::read("look", &[&keys[0], &keys[1]]);
+        for (log, read) in followed.clone() {
+            let mut call = functions::read("look", &[&log.holder, &log.key]);
             call.arg(read.sequence);
             calls.add_command(call);
         }
         let answers = self.link.read(&calls).await?;
         followed
             .zip(answers)
-            .map(|((message, session, read), answer)| parse_look(answer, session, message, read))
+            .map(|((log, read), answer)| parse_look(answer, log, read))
             .collect()
     }
 
     /// Lets messages live on because somebody watches them.
-    pub async fn keep(&self, messages: impl Iterator<Item = &MessageId>) -> Result<(), StoreError> {
+    pub async fn keep<'a>(&self, logs: impl Iterator<Item = &'a Log>) -> Result<(), StoreError> {
         let mut calls = redis::pipe();
+        let messages = logs.filter_map(|log| log.message.as_ref());
         for message in messages.filter(|message| self.freshness.is_due(message)) {
             let keys = [self.keys.message(message), self.keys.text_prefix(message)];
             let mut call = functions::write("keep", &[&keys[0], &keys[1]]);
@@ -284,70 +318,43 @@ pub(super) fn one(call: redis::Cmd) -> redis::Pipeline {
     calls
 }
 
-fn parse_page(value: Value, message: &MessageId) -> Result<Page, StoreError> {
-    let [status, log, session, user, last, place, entries] = elements(value)?;
-    let status: String = parse(status)?;
-    let session = SessionId::parse(&parse::<String>(session)?).map_err(StoreError::corrupt)?;
+pub(super) fn decode_events(
+    entries: impl Iterator<Item = Value>,
+    log: &Log,
+) -> Result<Vec<Placed>, StoreError> {
     let mut events = Vec::new();
-    for entry in array(place)?.into_iter().chain(array(entries)?) {
-        if let Entry::Events(more) = Entry::decode(entry, &session, message)? {
+    for entry in entries {
+        if let Entry::Events(more) = Entry::decode(entry, log)? {
             events.extend(more);
         }
     }
-    Ok(Page {
-        log: parse(log)?,
-        user: UserId::parse(&parse::<String>(user)?).map_err(StoreError::corrupt)?,
-        state: MessageState::named(&status)
-            .ok_or_else(|| StoreError::corrupt("the status of a message is unknown"))?,
-        head: last_cursor(last, &session, message)?,
-        session,
-        events,
-    })
+    Ok(events)
 }
 
 /// The place of the last event, from the answer of XREVRANGE COUNT 1.
-pub(super) fn last_cursor(
-    entries: Value,
-    session: &SessionId,
-    message: &MessageId,
-) -> Result<Cursor, StoreError> {
-    last_entry(entries, session, message)?
+pub(super) fn last_cursor(entries: Value, log: &Log) -> Result<Cursor, StoreError> {
+    last_entry(entries, log)?
         .and_then(|entry| entry.last())
         .ok_or_else(|| StoreError::corrupt("a message has no log"))
 }
 
 /// The place of the first event, from the answer of XRANGE COUNT 1.
-pub(super) fn first_cursor(
-    entries: Value,
-    session: &SessionId,
-    message: &MessageId,
-) -> Result<Cursor, StoreError> {
-    match last_entry(entries, session, message)? {
+pub(super) fn first_cursor(entries: Value, log: &Log) -> Result<Cursor, StoreError> {
+    match last_entry(entries, log)? {
         Some(Entry::Events(events)) => events.first().map(|placed| placed.cursor),
         _ => None,
     }
     .ok_or_else(|| StoreError::corrupt("a message has no log"))
 }
 
-fn last_entry(
-    entries: Value,
-    session: &SessionId,
-    message: &MessageId,
-) -> Result<Option<Entry>, StoreError> {
+fn last_entry(entries: Value, log: &Log) -> Result<Option<Entry>, StoreError> {
     let entry = array(entries)?.pop();
-    entry
-        .map(|entry| Entry::decode(entry, session, message))
-        .transpose()
+    entry.map(|entry| Entry::decode(entry, log)).transpose()
 }
 
-fn parse_look(
-    value: Value,
-    session: &SessionId,
-    message: &MessageId,
-    read: Cursor,
-) -> Result<Look, StoreError> {
+fn parse_look(value: Value, log: &Log, read: Cursor) -> Result<Look, StoreError> {
     let [exists, head, at] = elements(value)?;
-    let head = last_entry(head, session, message)?;
+    let head = last_entry(head, log)?;
     if !parse::<bool>(exists)? {
         return Ok(match head {
             Some(Entry::Deleted) => Look::Deleted,
@@ -361,7 +368,7 @@ fn parse_look(
         Entry::Events(events) => events.iter().any(|placed| placed.cursor == read),
         Entry::Deleted => false,
     };
-    let same = match last_entry(at, session, message)? {
+    let same = match last_entry(at, log)? {
         Some(entry) => holds(entry),
         // What was read last is trimmed already: the reader is far behind.
         None => head.sequence > read.sequence,

@@ -95,7 +95,7 @@ impl Store {
         let answers = self.link.read(&calls).await?;
         let parse = |(message, answer): (&MessageId, Value)| match answer {
             Value::Nil => Ok(None),
-            answer => snapshot::parse(answer, message).map(Some),
+            answer => snapshot::parse(answer, self, message).map(Some),
         };
         messages.iter().zip(answers).map(parse).collect()
     }
@@ -191,8 +191,8 @@ impl Store {
     /// How a message lies in Redis.
     pub async fn inspect(&self, loaded: &Loaded) -> Result<Inspected, StoreError> {
         let message = &loaded.message;
-        let log = self.keys.log(&message.session, &message.id);
-        let mut keys = vec![self.keys.message(&message.id), log.clone()];
+        let log = self.message_log(&message.id, &message.session);
+        let mut keys = vec![self.keys.message(&message.id), log.key.clone()];
         keys.extend(
             message
                 .open_blocks()
@@ -200,10 +200,10 @@ impl Store {
         );
         keys.extend(loaded.contents.split_whitespace().map(str::to_owned));
         let mut calls = redis::pipe();
-        calls.cmd("XLEN").arg(&log);
+        calls.cmd("XLEN").arg(&log.key);
         calls
             .cmd("XRANGE")
-            .arg(&log)
+            .arg(&log.key)
             .arg("-")
             .arg("+")
             .arg("COUNT")
@@ -221,7 +221,7 @@ impl Store {
         Ok(Inspected {
             keys: keys.collect::<Result<_, StoreError>>()?,
             entries,
-            first: first_cursor(first, &message.session, &message.id)?,
+            first: first_cursor(first, &log)?,
         })
     }
 }

@@ -25,7 +25,7 @@ pub use self::{
     content::ReadContent,
     error::StoreError,
     feed::{Feed, FeedItem, Read},
-    log::{Entry, Look, Page, Placed, Resume},
+    log::{Entry, Log, Look, Page, Placed, Resume},
     messages::{Inspected, Loaded, Repeat},
     sessions::Admission,
 };

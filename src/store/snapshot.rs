@@ -6,7 +6,7 @@ use prost::Message as _;
 use redis::Value;
 
 use super::{
-    Loaded, StoreError,
+    Loaded, Store, StoreError,
     keys::SCHEMA,
     log::last_cursor,
     reply::{array, elements, parse as parse_value},
@@ -111,12 +111,12 @@ fn micros(time: Time) -> String {
 }
 
 /// Reads the answer of `load`.
-pub(super) fn parse(answer: Value, id: &MessageId) -> Result<Loaded, StoreError> {
+pub(super) fn parse(answer: Value, store: &Store, id: &MessageId) -> Result<Loaded, StoreError> {
     let [fields, texts, last] = elements(answer)?;
     let fields = Fields(parse_value(fields)?);
     let session: SessionId = fields.id("session", SessionId::parse)?;
     let mut message = Message {
-        head: last_cursor(last, &session, id)?,
+        head: last_cursor(last, &store.message_log(id, &session))?,
         id: id.clone(),
         session,
         user: fields.id("user", UserId::parse)?,

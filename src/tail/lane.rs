@@ -1,100 +1,218 @@
-//! One connection that waits for many logs.
+//! Connections that wait for many logs each.
+//!
+//! Redis goes through all logs of a connection whenever one of them wakes it. So
+//! the few logs that are written right now share one connection, the *hot* lane,
+//! and the many that are silent wait on *cold* ones. An entry moves a log to the
+//! hot lane, silence moves it back.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{hub::Registry, topic::Topic};
+use super::{registry::Registry, topic::Topic};
 use crate::store::{Feed, FeedItem, Read, Store, StoreError};
 
-/// How long one read waits. Only bounds how late it notices that nobody follows
-/// a log any more: logs that join interrupt it.
-const READ_WAIT: Duration = Duration::from_secs(5);
+/// Cold lanes; each connects when it gets its first log.
+const COLD_LANES: usize = 8;
+/// Logs that a cold lane holds before the next one gets any.
+const COLD_LOGS: usize = 512;
+/// A log that is silent for so long is cold.
+const COOLING: Duration = Duration::from_secs(2);
+/// How long one read waits. Logs that join interrupt it; this bounds how late
+/// logs are found to be silent, or followed by nobody.
+const READ_WAIT: Duration = Duration::from_secs(2);
+/// A hot lane with no more logs than this does not pause.
+const UNPACED_LOGS: usize = 64;
+/// What a wake-up costs Redis for each log, times five: a paced lane costs it a
+/// sixth of a core at most.
+const PAUSE_PER_LOG: Duration = Duration::from_nanos(3_000);
 /// A read that is interrupted before it has reached Redis is not: so often is
 /// it tried again.
 const UNBLOCK_INTERVAL: Duration = Duration::from_millis(1);
 const RECONNECT_DELAY: Duration = Duration::from_millis(100);
 const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(2);
 
-/// Reads the logs of its topics for as long as somebody follows them.
-pub(super) struct Lane {
-    pub(super) store: Store,
-    pub(super) registry: Arc<Registry>,
-    pub(super) joining: mpsc::UnboundedReceiver<Arc<Topic>>,
-    pub(super) topics: Vec<Arc<Topic>>,
+/// The ways into the lanes.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    hot: UnboundedSender<Arc<Topic>>,
+    cold: Vec<Cold>,
+}
+
+#[derive(Debug)]
+struct Cold {
+    joining: UnboundedSender<Arc<Topic>>,
+    /// Logs that it holds or is about to.
+    logs: Arc<AtomicUsize>,
+}
+
+impl Lanes {
+    /// Starts the lanes, which end when `stop` is cancelled.
+    pub(super) fn start(
+        store: &Store,
+        registry: &Arc<Registry>,
+        stop: &CancellationToken,
+        tasks: &mut JoinSet<()>,
+    ) -> Arc<Self> {
+        let (hot, hot_joining) = unbounded_channel();
+        let (cold, cold_joining): (Vec<_>, Vec<_>) = (0..COLD_LANES)
+            .map(|_| {
+                let (joining, receiver) = unbounded_channel();
+                let logs = Arc::new(AtomicUsize::new(0));
+                (
+                    Cold {
+                        joining,
+                        logs: logs.clone(),
+                    },
+                    (receiver, logs),
+                )
+            })
+            .unzip();
+        let lanes = Arc::new(Self { hot, cold });
+        let lane = |joining, cold_logs| Lane {
+            store: store.clone(),
+            registry: registry.clone(),
+            lanes: lanes.clone(),
+            joining,
+            held: Vec::new(),
+            cold_logs,
+        };
+        tasks.spawn(lane(hot_joining, None).run(stop.clone()));
+        for (joining, logs) in cold_joining {
+            tasks.spawn(lane(joining, Some(logs)).run(stop.clone()));
+        }
+        lanes
+    }
+
+    /// Reads a log that is probably being written.
+    pub(super) fn heat(&self, topic: Arc<Topic>) {
+        // A lane that has ended did so because the process stops.
+        let _ = self.hot.send(topic);
+    }
+
+    /// Waits for a log that is probably not being written.
+    fn cool(&self, topic: Arc<Topic>) {
+        let has_room = |cold: &&Cold| cold.logs.load(Ordering::Relaxed) < COLD_LOGS;
+        let emptiest = || {
+            self.cold
+                .iter()
+                .min_by_key(|cold| cold.logs.load(Ordering::Relaxed))
+        };
+        if let Some(cold) = self.cold.iter().find(has_room).or_else(emptiest) {
+            cold.logs.fetch_add(1, Ordering::Relaxed);
+            let _ = cold.joining.send(topic);
+        }
+    }
+}
+
+/// One connection, and the logs that it waits for.
+struct Lane {
+    store: Store,
+    registry: Arc<Registry>,
+    lanes: Arc<Lanes>,
+    joining: UnboundedReceiver<Arc<Topic>>,
+    held: Vec<Held>,
+    /// Counts the logs of a cold lane; none in the hot one.
+    cold_logs: Option<Arc<AtomicUsize>>,
+}
+
+/// A log that a lane waits for.
+struct Held {
+    topic: Arc<Topic>,
+    joined: Instant,
+    /// When it last had an entry here.
+    active: Option<Instant>,
+}
+
+impl From<Arc<Topic>> for Held {
+    fn from(topic: Arc<Topic>) -> Self {
+        Self {
+            topic,
+            joined: Instant::now(),
+            active: None,
+        }
+    }
 }
 
 impl Lane {
-    pub(super) async fn run(mut self, stop: CancellationToken) {
+    async fn run(mut self, stop: CancellationToken) {
         let mut delay = RECONNECT_DELAY;
-        while !stop.is_cancelled() {
-            let outcome = tokio::select! {
+        loop {
+            let Interrupted { error, progressed } = tokio::select! {
                 () = stop.cancelled() => return,
-                outcome = self.read_on() => outcome,
+                interrupted = self.read_on() => interrupted,
             };
-            match outcome {
-                Ok(()) => return,
-                Err(Interrupted { error, progressed }) => {
-                    if progressed {
-                        delay = RECONNECT_DELAY;
-                    }
-                    warn!(%error, "reading live logs failed, will reconnect");
-                    sleep(delay).await;
-                    delay = RECONNECT_DELAY_MAX.min(delay * 2);
-                }
+            if progressed {
+                delay = RECONNECT_DELAY;
             }
+            warn!(%error, "reading live logs failed, will reconnect");
+            sleep(delay).await;
+            delay = RECONNECT_DELAY_MAX.min(delay * 2);
         }
     }
 
-    /// Reads until the connection fails. Ends well when the hub is gone.
-    async fn read_on(&mut self) -> Result<(), Interrupted> {
+    /// Reads until the connection fails.
+    async fn read_on(&mut self) -> Interrupted {
         let mut progressed = false;
+        // The first log is worth a connection.
+        self.gather().await;
         let mut feed = match self.store.feed().await {
             Ok(feed) => feed,
-            Err(error) => return Err(Interrupted { error, progressed }),
+            Err(error) => return Interrupted { error, progressed },
         };
         // What happened while there was no connection: the log may be another.
-        self.registry.look_after(&self.store, &self.topics).await;
+        let topics: Vec<_> = self.held.iter().map(|held| held.topic.clone()).collect();
+        self.registry.look_after(&self.store, &topics).await;
         loop {
-            if self.gather().await.is_none() {
-                return Ok(());
-            }
+            self.gather().await;
             match self.read(&mut feed).await {
                 Ok(items) => {
                     progressed = true;
-                    for FeedItem { index, entries } in items {
-                        self.topics[index].take_in(entries);
-                    }
+                    self.take_in(items);
+                    self.sort();
+                    self.pause().await;
                 }
-                Err(error) => return Err(Interrupted { error, progressed }),
+                Err(error) => return Interrupted { error, progressed },
             }
         }
     }
 
     /// Lets go of the topics that nobody follows and takes in those that join;
-    /// waits while there is none. None when the hub is gone.
-    async fn gather(&mut self) -> Option<()> {
-        self.registry.release(&mut self.topics);
+    /// waits while there is none.
+    async fn gather(&mut self) {
+        let before = self.held.len();
+        self.registry.release(&mut self.held, |held| &held.topic);
+        self.count_down(before - self.held.len());
         while let Ok(topic) = self.joining.try_recv() {
-            self.topics.push(topic);
+            self.held.push(topic.into());
         }
-        if self.topics.is_empty() {
-            self.topics.push(self.joining.recv().await?);
+        if self.held.is_empty()
+            && let Some(topic) = self.joining.recv().await
+        {
+            self.held.push(topic.into());
         }
-        Some(())
     }
 
     /// One read of all logs, interrupted when another joins.
     async fn read(&mut self, feed: &mut Feed) -> Result<Vec<FeedItem>, StoreError> {
-        let logs: Vec<Read> = self
-            .topics
+        let logs: Vec<Read<'_>> = self
+            .held
             .iter()
-            .map(|topic| Read {
-                session: topic.session.clone(),
-                message: topic.message.clone(),
-                after: topic.tip().sequence,
+            .map(|held| Read {
+                log: &held.topic.log,
+                after: held.topic.tip().sequence,
             })
             .collect();
         let client = feed.client();
@@ -105,13 +223,53 @@ impl Lane {
                 tokio::select! {
                     biased;
                     items = &mut read => break items,
-                    Some(topic) = self.joining.recv() => joined.push(topic),
+                    Some(topic) = self.joining.recv() => joined.push(Held::from(topic)),
                     () = interrupt(&self.store, client), if !joined.is_empty() => {}
                 }
             }
         };
-        self.topics.append(&mut joined);
+        self.held.append(&mut joined);
         items
+    }
+
+    fn take_in(&mut self, items: Vec<FeedItem>) {
+        let now = Instant::now();
+        for FeedItem { index, entries } in items {
+            let held = &mut self.held[index];
+            held.active = Some(now);
+            held.topic.take_in(entries);
+        }
+    }
+
+    /// Hands on the logs that belong into another lane by now.
+    fn sort(&mut self) {
+        let is_cold_lane = self.cold_logs.is_some();
+        let belongs_elsewhere = |held: &mut Held| match is_cold_lane {
+            true => held.active.is_some(),
+            false => held.active.unwrap_or(held.joined).elapsed() > COOLING,
+        };
+        let leaving: Vec<Held> = self.held.extract_if(.., belongs_elsewhere).collect();
+        self.count_down(leaving.len());
+        for held in leaving {
+            match is_cold_lane {
+                true => self.lanes.heat(held.topic),
+                false => self.lanes.cool(held.topic),
+            }
+        }
+    }
+
+    fn count_down(&self, count: usize) {
+        if let Some(logs) = &self.cold_logs {
+            logs.fetch_sub(count, Ordering::Relaxed);
+        }
+    }
+
+    /// Many hot logs are better read a little later, several entries at once.
+    async fn pause(&self) {
+        let logs = self.held.len();
+        if self.cold_logs.is_none() && logs > UNPACED_LOGS {
+            sleep(PAUSE_PER_LOG * u32::try_from(logs).unwrap_or(u32::MAX)).await;
+        }
     }
 }
 

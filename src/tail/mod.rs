@@ -1,6 +1,6 @@
 //! The live end of many logs, read once per process, handed to many followers.
 //!
-//! A [`Hub`] has one topic for each message that is followed here. Lanes read
+//! A [`Hub`] has one topic for each log that is followed here. Lanes read
 //! the logs, each over one connection that waits for many logs at once. A topic
 //! keeps the last events as ready-made frames; a follower takes what comes after
 //! its cursor, when it can send. There is no queue for each follower, so a slow
@@ -9,6 +9,7 @@
 mod births;
 mod hub;
 mod lane;
+mod registry;
 mod topic;
 
 pub use self::{

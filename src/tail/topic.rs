@@ -1,4 +1,4 @@
-//! One message that is followed here.
+//! One log that is followed here.
 
 use std::{
     collections::VecDeque,
@@ -8,13 +8,9 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    domain::{
-        cursor::Cursor,
-        ids::{MessageId, SessionId},
-        message::MessageState,
-    },
+    domain::{cursor::Cursor, message::MessageState},
     proto::{self as v1, event::Payload},
-    store::{Entry, Placed},
+    store::{Entry, Log, Placed},
     wire::{
         frame::{EncodedFrame, WatchEnd},
         message::state_from_v1,
@@ -87,11 +83,10 @@ pub enum Ready {
     Behind,
 }
 
-/// The last events of a message that is followed here.
+/// The last events of a log that is followed here.
 #[derive(Debug)]
 pub(super) struct Topic {
-    pub(super) message: MessageId,
-    pub(super) session: SessionId,
+    pub(super) log: Log,
     recent: Mutex<Recent>,
     news: watch::Sender<News>,
 }
@@ -103,10 +98,9 @@ struct Recent {
 }
 
 impl Topic {
-    pub(super) fn new(message: MessageId, session: SessionId, head: Cursor) -> Self {
+    pub(super) fn new(log: Log, head: Cursor) -> Self {
         Self {
-            message,
-            session,
+            log,
             recent: Mutex::default(),
             news: watch::Sender::new(News {
                 tip: head,

@@ -28,21 +28,24 @@ pub fn change_to_v1(change: &Change, time: Time) -> v1::Event {
     }
 }
 
-/// A stored event for clients.
+/// A stored event for clients. In the log of a session each event names its
+/// message itself.
 pub fn place_event(
     mut event: v1::Event,
     sequence: u64,
     time: Time,
     session: &SessionId,
-    message: &MessageId,
+    message: Option<&MessageId>,
 ) -> v1::Event {
     event.cursor = crate::domain::cursor::Cursor { sequence, time }.to_string();
     event.sequence = sequence;
     event.session_id = session.to_string();
-    event.message_id = message.to_string();
+    if let Some(message) = message {
+        event.message_id = message.to_string();
+    }
     if let Some(task) = event.payload.as_mut().and_then(task_mut) {
         task.session_id = session.to_string();
-        task.message_id = message.to_string();
+        task.message_id.clone_from(&event.message_id);
     }
     event
 }

@@ -6,7 +6,7 @@
   Arguments:  1  after    sequence; '0' for the first that is retained
               2  count    entries at most
               3  bytes    after which no further entry is read
-  Returns     status, log, session, user, last entry, entry of the place,
+  Returns     status, session, user, last entry, entry of the place,
               entries after that one (none where that one is gone);
               nil where there is no such message
 ]]
@@ -36,7 +36,7 @@ local function replay(keys, args)
     end
     from = #batch == STEP and '(' .. batch[STEP][1]
   end
-  return { held[1], log, held[3], held[4], last, place, entries }
+  return { held[1], held[3], held[4], last, place, entries }
 end
 
 register('replay', replay, { 'no-writes' })
