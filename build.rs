@@ -1,8 +1,8 @@
 //! Compiles the protos without a protoc: protox parses, tonic generates.
 //!
 //! Twice, since a watch answers with frames that are encoded once and shared by
-//! all watchers of a message: clients and tests see `WatchMessageResponse` as
-//! it is, while the server's trait takes the ready-made bytes in its place.
+//! all watchers of a message: clients and tests see the responses of watches as
+//! they are, while the server's traits take ready-made bytes in their place.
 
 use std::{env, fs, path::PathBuf};
 
@@ -38,6 +38,10 @@ fn main() -> Result<(), Error> {
         .extern_path(
             ".throughline.v1.WatchMessageResponse",
             "crate::wire::frame::EncodedFrame",
+        )
+        .extern_path(
+            ".throughline.v1.WatchSessionResponse",
+            "crate::wire::frame::EncodedSessionFrame",
         )
         .extern_path(".throughline.v1", "crate::proto")
         .compile_fds(compiler.file_descriptor_set())?;

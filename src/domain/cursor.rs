@@ -18,6 +18,14 @@ pub struct Cursor {
     pub time: Time,
 }
 
+impl Cursor {
+    /// The place before the first event.
+    pub const BEGINNING: Self = Self {
+        sequence: 0,
+        time: Time::UNIX_EPOCH,
+    };
+}
+
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.sequence, self.time.timestamp_micros())
@@ -28,10 +36,18 @@ impl fmt::Display for Cursor {
 /// then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// Dense from 1 within a message.
+    /// Dense from 1 within a message; 0 is the place before the first event.
     pub sequence: u64,
     /// When the event happened, where the client knows it.
     pub time: Option<Time>,
+}
+
+impl Position {
+    /// The place before the first event.
+    pub const BEGINNING: Self = Self {
+        sequence: 0,
+        time: None,
+    };
 }
 
 impl From<Cursor> for Position {

@@ -14,6 +14,7 @@ mod messages;
 mod sessions;
 mod view;
 mod watch;
+mod watch_session;
 mod write;
 
 pub use self::clock::{fresh_id, now};
@@ -25,7 +26,8 @@ pub use self::{
     listing::{MessagePage, PageRequest, SessionPage},
     messages::{Cleanup, Created},
     view::View,
-    watch::WatchRequest,
+    watch::{Step, StepKind, WatchRequest},
+    watch_session::SessionPlace,
     write::{Receipt, Request, Written},
 };
 

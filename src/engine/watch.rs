@@ -45,12 +45,36 @@ pub struct WatchRequest {
     pub start: Start,
     /// Refuse rather than send a gap and a snapshot.
     pub fail_on_gap: bool,
-    /// Wait for a message that does not exist yet.
-    pub wait_for_create: bool,
+    /// Wait so long for a message that does not exist yet.
+    pub wait_for_create: Option<Duration>,
     /// Events of these types only; of all where empty.
     pub event_types: HashSet<v1::EventType>,
     /// End the watch after so long.
     pub max_wait: Option<Duration>,
+}
+
+/// A frame, and what it means for who sends it on.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// What is sent.
+    pub frame: EncodedFrame,
+    /// Where to resume after it; none before the first place is known.
+    pub cursor: Option<Cursor>,
+    /// What it is.
+    pub kind: StepKind,
+}
+
+/// What a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepKind {
+    /// An event, a snapshot or a gap.
+    Data,
+    /// All that had happened when the watch began was sent.
+    CaughtUp,
+    /// Nothing happened.
+    Heartbeat,
+    /// Nothing follows.
+    End,
 }
 
 impl Engine {
@@ -59,21 +83,29 @@ impl Engine {
     pub fn watch(
         &self,
         request: WatchRequest,
-    ) -> impl Stream<Item = Result<EncodedFrame, EngineError>> + Send + use<> {
+    ) -> impl Stream<Item = Result<Step, EngineError>> + Send + use<> {
         let mut watcher = Watcher::new(self.clone(), request);
         try_stream! {
             while watcher.stage != Stage::Done {
-                for frame in watcher.next().await? {
+                for step in watcher.next().await? {
                     let offered = Instant::now();
-                    yield frame;
-                    let stalled = offered.elapsed();
-                    if stalled > STALL_MAX {
-                        Err(EngineError::SlowWatcher { seconds: stalled.as_secs() })?;
-                    }
+                    yield step;
+                    check_stall(offered)?;
                 }
             }
         }
     }
+}
+
+/// Ends a watch whose last frame was taken too late.
+pub(super) fn check_stall(offered: Instant) -> Result<(), EngineError> {
+    let stalled = offered.elapsed();
+    if stalled > STALL_MAX {
+        return Err(EngineError::SlowWatcher {
+            seconds: stalled.as_secs(),
+        });
+    }
+    Ok(())
 }
 
 /// Where a watch stands.
@@ -106,6 +138,7 @@ struct Watcher {
     /// None where the message had ended before.
     follower: Option<Follower>,
     birth: Option<Receiver<Expected>>,
+    birth_deadline: Option<Instant>,
     beat: u64,
     /// Nothing was given out since the last beat.
     is_quiet: bool,
@@ -117,7 +150,7 @@ enum Woken {
     Drain,
 }
 
-type Frames = Result<Vec<EncodedFrame>, EngineError>;
+type Steps = Result<Vec<Step>, EngineError>;
 
 impl Watcher {
     fn new(engine: Engine, request: WatchRequest) -> Self {
@@ -133,13 +166,14 @@ impl Watcher {
             ended: None,
             follower: None,
             birth: None,
+            birth_deadline: None,
             beat: 0,
             is_quiet: false,
         }
     }
 
     /// What is sent next. May be nothing.
-    async fn next(&mut self) -> Frames {
+    async fn next(&mut self) -> Steps {
         match self.stage {
             Stage::Opening(start) => match self.open(start).await {
                 // An open watch outlives a Redis that is away.
@@ -155,7 +189,7 @@ impl Watcher {
         }
     }
 
-    async fn open(&mut self, start: Start) -> Frames {
+    async fn open(&mut self, start: Start) -> Steps {
         let frames = match start {
             Start::Snapshot => self.open_with_snapshot(None).await?,
             Start::Earliest => self.open_at(None, start).await?,
@@ -168,7 +202,9 @@ impl Watcher {
                 Ok(frames)
             }
             None if self.seen.is_some() => self.end_of_missing().await,
-            None if self.request.wait_for_create => {
+            None if self.request.wait_for_create.is_some() => {
+                let patience = self.request.wait_for_create.take();
+                self.birth_deadline = patience.and_then(|wait| Instant::now().checked_add(wait));
                 self.birth = Some(self.engine.hub.await_birth(&self.request.message));
                 self.stage = Stage::Awaiting;
                 Ok(Vec::new())
@@ -178,7 +214,7 @@ impl Watcher {
     }
 
     /// Ends the watch of a message that is gone.
-    async fn end_of_missing(&mut self) -> Frames {
+    async fn end_of_missing(&mut self) -> Steps {
         let look = match (&self.log, self.seen) {
             (Some(log), Some(seen)) => {
                 let followed = std::iter::once((log, seen));
@@ -196,8 +232,8 @@ impl Watcher {
     /// there is no such message.
     async fn open_with_snapshot(
         &mut self,
-        gap: Option<EncodedFrame>,
-    ) -> Result<Option<Vec<EncodedFrame>>, EngineError> {
+        gap: Option<Step>,
+    ) -> Result<Option<Vec<Step>>, EngineError> {
         let Some(loaded) = self.engine.store.load(&self.request.message).await? else {
             return Ok(None);
         };
@@ -208,6 +244,7 @@ impl Watcher {
         self.opened_at(log, message.head, state);
         self.seen = Some(message.head);
         let snapshot = EncodedFrame::snapshot(self.engine.view(message).await?.to_v1());
+        let snapshot = self.step(StepKind::Data, snapshot);
         Ok(Some(gap.into_iter().chain([snapshot]).collect()))
     }
 
@@ -216,7 +253,7 @@ impl Watcher {
         &mut self,
         place: Option<Position>,
         start: Start,
-    ) -> Result<Option<Vec<EncodedFrame>>, EngineError> {
+    ) -> Result<Option<Vec<Step>>, EngineError> {
         let sequence = place.map_or(0, |place| place.sequence);
         // Of what there is before the head, `Latest` wants nothing.
         let count = usize::from(start != Start::Latest) * READ_ENTRIES;
@@ -249,7 +286,7 @@ impl Watcher {
     }
 
     /// The gap before the first event that is retained, for a watch from there.
-    fn trimmed(&self, page: &Page, start: Start) -> Result<Option<EncodedFrame>, Refusal> {
+    fn trimmed(&self, page: &Page, start: Start) -> Result<Option<Step>, Refusal> {
         let first = page
             .events
             .first()
@@ -260,14 +297,17 @@ impl Watcher {
         if self.request.fail_on_gap {
             return Err(Refusal::CursorOutOfRange);
         }
-        Ok(Some(EncodedFrame::gap("0".to_owned(), GapReason::Trimmed)))
+        Ok(Some(self.step(
+            StepKind::Data,
+            EncodedFrame::gap("0".to_owned(), GapReason::Trimmed),
+        )))
     }
 
     async fn gap(
         &mut self,
         place: Position,
         reason: GapReason,
-    ) -> Result<Option<Vec<EncodedFrame>>, EngineError> {
+    ) -> Result<Option<Vec<Step>>, EngineError> {
         if self.request.fail_on_gap {
             return Err(Refusal::CursorOutOfRange.into());
         }
@@ -279,8 +319,8 @@ impl Watcher {
             .to_string(),
             None => place.sequence.to_string(),
         };
-        self.open_with_snapshot(Some(EncodedFrame::gap(cursor, reason)))
-            .await
+        let gap = self.step(StepKind::Data, EncodedFrame::gap(cursor, reason));
+        self.open_with_snapshot(Some(gap)).await
     }
 
     fn authorize(&self, owner: &crate::domain::ids::UserId) -> Result<(), Refusal> {
@@ -303,7 +343,7 @@ impl Watcher {
     }
 
     /// Sends what comes after the cursor, or waits for it.
-    async fn follow(&mut self) -> Frames {
+    async fn follow(&mut self) -> Steps {
         let Some(seen) = self.seen else {
             // The log holds nothing, not even its first event.
             return Ok(self.end(WatchEnd::Expired));
@@ -321,7 +361,8 @@ impl Watcher {
                 let mut frames = Vec::new();
                 if reached && !self.is_caught_up {
                     self.is_caught_up = true;
-                    frames.push(EncodedFrame::caught_up(self.seen));
+                    let caught_up = EncodedFrame::caught_up(self.seen);
+                    frames.push(self.step(StepKind::CaughtUp, caught_up));
                 }
                 if let Some(state) = self.ended.filter(|_| reached) {
                     frames.extend(self.end(WatchEnd::MessageEnded(state)));
@@ -335,7 +376,7 @@ impl Watcher {
     }
 
     /// Reads from the log what the topic no longer has.
-    async fn catch_up(&mut self, seen: Cursor) -> Frames {
+    async fn catch_up(&mut self, seen: Cursor) -> Steps {
         let replay = self
             .engine
             .store
@@ -356,13 +397,13 @@ impl Watcher {
         }
     }
 
-    async fn reopen(&mut self, seen: Cursor) -> Frames {
+    async fn reopen(&mut self, seen: Cursor) -> Steps {
         self.follower = None;
         self.stage = Stage::Opening(Start::After(seen.into()));
         Ok(Vec::new())
     }
 
-    async fn wait_for_news(&mut self) -> Frames {
+    async fn wait_for_news(&mut self) -> Steps {
         let Some(follower) = &mut self.follower else {
             return Ok(Vec::new());
         };
@@ -381,7 +422,7 @@ impl Watcher {
         }
     }
 
-    async fn wait_for_birth(&mut self) -> Frames {
+    async fn wait_for_birth(&mut self) -> Steps {
         let Some(birth) = &mut self.birth else {
             return Ok(Vec::new());
         };
@@ -390,6 +431,9 @@ impl Watcher {
             () = drain.cancelled() => return Ok(self.end(WatchEnd::Draining)),
             _ = birth.changed() => {}
             () = until(self.deadline) => return Err(EngineError::WatchExpired),
+            () = until(self.birth_deadline) => {
+                return Err(Refusal::MessageUnknown(self.request.message.clone()).into());
+            }
         }
         let Expected { is_born, beat } = *birth.borrow_and_update();
         if is_born {
@@ -400,7 +444,7 @@ impl Watcher {
     }
 
     /// A heartbeat, if one is due and nothing else was sent since the last.
-    fn heartbeat(&mut self, beat: u64) -> Vec<EncodedFrame> {
+    fn heartbeat(&mut self, beat: u64) -> Vec<Step> {
         if beat == self.beat {
             return Vec::new();
         }
@@ -409,12 +453,12 @@ impl Watcher {
         self.is_quiet = !self.is_quiet;
         match self.is_quiet {
             true => Vec::new(),
-            false => vec![EncodedFrame::heartbeat(self.seen)],
+            false => vec![self.step(StepKind::Heartbeat, EncodedFrame::heartbeat(self.seen))],
         }
     }
 
     /// Moves the cursor over frames, and gives those that are wanted.
-    fn take(&mut self, frames: Vec<Frame>) -> Vec<EncodedFrame> {
+    fn take(&mut self, frames: Vec<Frame>) -> Vec<Step> {
         let mut wanted = Vec::with_capacity(frames.len());
         for frame in frames {
             self.seen = Some(frame.cursor);
@@ -423,7 +467,7 @@ impl Watcher {
                 self.head = Some(frame.cursor);
             }
             if self.wants(frame.event_type) {
-                wanted.push(frame.encoded);
+                wanted.push(self.step(StepKind::Data, frame.encoded));
             }
         }
         if !wanted.is_empty() {
@@ -437,13 +481,21 @@ impl Watcher {
         types.is_empty() || types.contains(&event_type)
     }
 
-    fn end(&mut self, end: WatchEnd) -> Vec<EncodedFrame> {
+    fn end(&mut self, end: WatchEnd) -> Vec<Step> {
         self.stage = Stage::Done;
         self.follower = None;
-        vec![EncodedFrame::end(self.seen, end)]
+        vec![self.step(StepKind::End, EncodedFrame::end(self.seen, end))]
     }
 
-    async fn pause(&mut self) -> Frames {
+    fn step(&self, kind: StepKind, frame: EncodedFrame) -> Step {
+        Step {
+            frame,
+            cursor: self.seen,
+            kind,
+        }
+    }
+
+    async fn pause(&mut self) -> Steps {
         let drain = self.engine.hub.drain();
         tokio::select! {
             () = drain.cancelled() => Ok(self.end(WatchEnd::Draining)),
@@ -454,7 +506,7 @@ impl Watcher {
 }
 
 /// Waits for the end of a watch that has one.
-async fn until(deadline: Option<Instant>) {
+pub(super) async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,

@@ -31,7 +31,6 @@ pub struct FeedItem {
 
 /// A connection whose reads wait for something to happen.
 pub struct Feed {
-    store: Store,
     connection: MultiplexedConnection,
     client: i64,
 }
@@ -44,11 +43,7 @@ impl Store {
             .arg("ID")
             .query_async(&mut connection)
             .await?;
-        Ok(Feed {
-            store: self.clone(),
-            connection,
-            client,
-        })
+        Ok(Feed { connection, client })
     }
 
     /// Makes a feed's read return at once. One that comes before the read has

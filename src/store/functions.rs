@@ -6,7 +6,7 @@ use redis::Cmd;
 
 use crate::domain::offload::sha256_hex;
 
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 13] = [
     include_str!("functions/prelude.lua"),
     include_str!("functions/append.lua"),
     include_str!("functions/commit.lua"),
@@ -18,6 +18,7 @@ const SOURCES: [&str; 12] = [
     include_str!("functions/create_session.lua"),
     include_str!("functions/change_session.lua"),
     include_str!("functions/admit.lua"),
+    include_str!("functions/delete_session.lua"),
     include_str!("functions/probe.lua"),
 ];
 

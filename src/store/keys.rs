@@ -5,6 +5,7 @@
 //! | `message:{id}` | hash | snapshot of a message | 24 h, sliding |
 //! | `message:{id}:text:{block}` | string | text of an open block, grown by APPEND | with the message |
 //! | `stream:session:{session}:message:{id}` | stream | log of a message | with the message |
+//! | `stream:session:{id}` | stream | log of a session: which messages were created | with the session |
 //! | `session:{id}` | hash | a session | 7 days, sliding |
 //! | `session:{id}:messages` | zset | its messages by create time, in µs | with the session |
 //! | `user:{id}:sessions` | zset | a user's sessions by last activity, in µs | with the sessions |
@@ -54,6 +55,10 @@ impl Keys {
 
     pub(super) fn log(&self, session: &SessionId, message: &MessageId) -> String {
         format!("stream:session:{session}:message:{message}")
+    }
+
+    pub(super) fn session_log(&self, session: &SessionId) -> String {
+        format!("stream:session:{session}")
     }
 
     pub(super) fn session(&self, id: &SessionId) -> String {

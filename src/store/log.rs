@@ -185,9 +185,17 @@ pub enum Resume {
 }
 
 impl Page {
-    /// Judges a place by the page that was read from around it.
+    /// Judges a place by the page that was read from around it. Sequence 0 is
+    /// the place before the first event.
     pub fn resume(self, after: Position) -> Resume {
         let mut events = self.events;
+        if after.sequence == 0 {
+            let first = events.first().map_or(1, |placed| placed.cursor.sequence);
+            return match first {
+                1 => Resume::Continue(events),
+                _ => Resume::Gap(GapReason::Trimmed),
+            };
+        }
         let found = events
             .iter()
             .position(|placed| placed.cursor.sequence == after.sequence);
@@ -226,6 +234,16 @@ impl Store {
             holder: self.keys.message(message),
             session: session.clone(),
             message: Some(message.clone()),
+        }
+    }
+
+    /// The log of a session.
+    pub fn session_log(&self, session: &SessionId) -> Log {
+        Log {
+            key: self.keys.session_log(session),
+            holder: self.keys.session(session),
+            session: session.clone(),
+            message: None,
         }
     }
 
@@ -361,9 +379,15 @@ fn parse_look(value: Value, log: &Log, read: Cursor) -> Result<Look, StoreError>
             _ => Look::Expired,
         });
     }
-    let Some(head) = head.and_then(|head| head.last()) else {
-        return Ok(Look::Changed);
+    let head = match head.and_then(|head| head.last()) {
+        Some(head) => head,
+        // A session in which no message was created yet.
+        None if read == Cursor::BEGINNING => return Ok(Look::Same),
+        None => return Ok(Look::Changed),
     };
+    if read == Cursor::BEGINNING {
+        return Ok(Look::Same);
+    }
     let holds = |entry: Entry| match entry {
         Entry::Events(events) => events.iter().any(|placed| placed.cursor == read),
         Entry::Deleted => false,

@@ -24,7 +24,7 @@ use crate::domain::{
 
 /// How long the last entry of a deleted message's log stays, for those who
 /// follow it.
-const FAREWELL: Duration = Duration::from_secs(60);
+pub(super) const FAREWELL: Duration = Duration::from_secs(60);
 
 /// A message as it was read, with what a commit must find unchanged.
 #[derive(Debug, Clone)]
@@ -238,6 +238,15 @@ impl Keys {
     /// The keys that a write of a message names.
     pub(super) fn of_message(&self, message: &MessageId) -> [String; 2] {
         [self.message(message), self.text_prefix(message)]
+    }
+
+    /// The keys that a write of a session names.
+    pub(super) fn of_session(&self, session: &SessionId) -> [String; 3] {
+        [
+            self.session(session),
+            self.session_messages(session),
+            self.session_log(session),
+        ]
     }
 }
 

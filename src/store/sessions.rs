@@ -5,14 +5,25 @@ use std::collections::HashMap;
 use redis::Value;
 
 use super::{
-    Store, StoreError, functions,
-    reply::{Outcome, parse, scored},
+    Page, Store, StoreError, functions,
+    log::{decode_events, encode_event},
+    messages::FAREWELL,
+    reply::{Outcome, array, elements, parse, scored},
 };
-use crate::domain::{
-    Metadata, Time,
-    ids::{MessageId, SessionId, UserId},
-    session::Session,
+use crate::{
+    domain::{
+        Metadata, Time,
+        cursor::Cursor,
+        ids::{MessageId, SessionId, UserId},
+        message::MessageState,
+        session::Session,
+    },
+    proto as v1,
+    wire::values::time_to_v1,
 };
+
+/// Messages of one session that are looked at when somebody begins to watch it.
+const SESSION_MESSAGES_MAX: usize = 1_000_000;
 
 /// Whether a message may be created in a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +47,8 @@ impl Store {
         now: Time,
     ) -> Result<Option<bool>, StoreError> {
         self.touch_user(user, session, now).await?;
-        let mut call = functions::write("create_session", &[&self.keys.session(session)]);
+        let keys = [self.keys.session(session), self.keys.session_log(session)];
+        let mut call = functions::write("create_session", &[&keys[0], &keys[1]]);
         call.arg(user.as_str())
             .arg(json(metadata))
             .arg(now.timestamp_micros())
@@ -61,15 +73,14 @@ impl Store {
         owner: Option<&UserId>,
         now: Time,
     ) -> Result<Admission, StoreError> {
-        let keys = [
-            self.keys.session(session),
-            self.keys.session_messages(session),
-        ];
-        let mut call = functions::write("admit", &[&keys[0], &keys[1]]);
+        let keys = self.keys.of_session(session);
+        let mut call = functions::write("admit", &[&keys[0], &keys[1], &keys[2]]);
         call.arg(message.as_str())
             .arg(now.timestamp_micros())
             .arg(self.session_ttl_millis())
-            .arg(owner.map_or("", UserId::as_str));
+            .arg(owner.map_or("", UserId::as_str))
+            .arg(announcement(message, now))
+            .arg(self.options.retained_entries);
         let mut outcome = Outcome::parse(self.link.repeatable(&call).await?)?;
         Ok(match outcome.word.as_str() {
             "ok" => {
@@ -156,11 +167,87 @@ impl Store {
 
     /// Erases a session whose messages are erased.
     pub async fn delete_session(&self, id: &SessionId, user: &UserId) -> Result<(), StoreError> {
-        let mut call = redis::cmd("DEL");
-        call.arg(self.keys.session(id))
-            .arg(self.keys.session_messages(id));
+        let keys = self.keys.of_session(id);
+        let mut call = functions::write("delete_session", &[&keys[0], &keys[1], &keys[2]]);
+        call.arg(super::millis(FAREWELL));
         self.link.repeatable(&call).await?;
         self.forget_sessions(user, std::slice::from_ref(id)).await
+    }
+
+    /// Reads a part of a session's log; none where there is no such session. A
+    /// log without an entry has its head at sequence 0.
+    pub async fn replay_session(
+        &self,
+        session: &SessionId,
+        after: u64,
+        count: usize,
+    ) -> Result<Option<Page>, StoreError> {
+        let log = self.session_log(session);
+        let mut calls = redis::pipe();
+        calls
+            .cmd("HGET")
+            .arg(self.keys.session(session))
+            .arg("user");
+        calls
+            .cmd("XREVRANGE")
+            .arg(&log.key)
+            .arg("+")
+            .arg("-")
+            .arg("COUNT")
+            .arg(1);
+        let from = format!("0-{}", after.max(1));
+        calls
+            .cmd("XRANGE")
+            .arg(&log.key)
+            .arg(from)
+            .arg("+")
+            .arg("COUNT")
+            .arg(count + 1);
+        let [user, last, entries] = elements(Value::Array(self.link.read(&calls).await?))?;
+        let Some(user) = parse::<Option<String>>(user)? else {
+            return Ok(None);
+        };
+        let last = decode_events(array(last)?.into_iter(), &log)?;
+        Ok(Some(Page {
+            user: UserId::parse(&user).map_err(StoreError::corrupt)?,
+            state: MessageState::Streaming,
+            head: last
+                .last()
+                .map_or(Cursor::BEGINNING, |placed| placed.cursor),
+            events: decode_events(array(entries)?.into_iter(), &log)?,
+            log,
+        }))
+    }
+
+    /// The messages of a session that are still being written.
+    pub async fn streaming_messages(
+        &self,
+        session: &SessionId,
+    ) -> Result<Vec<MessageId>, StoreError> {
+        let messages = self
+            .list_messages(session, None, 0, SESSION_MESSAGES_MAX)
+            .await?;
+        let mut calls = redis::pipe();
+        for (_, message) in &messages {
+            calls
+                .cmd("HMGET")
+                .arg(self.keys.message(message))
+                .arg("status")
+                .arg("session");
+        }
+        let states = match messages.is_empty() {
+            true => Vec::new(),
+            false => self.link.read(&calls).await?,
+        };
+        let mut streaming = Vec::new();
+        for ((_, message), state) in messages.into_iter().zip(states) {
+            let state: (Option<String>, Option<String>) = parse(state)?;
+            let wanted = (MessageState::Streaming.name(), session.as_str());
+            if state.0.as_deref() == Some(wanted.0) && state.1.as_deref() == Some(wanted.1) {
+                streaming.push(message);
+            }
+        }
+        Ok(streaming)
     }
 
     /// A user's sessions by last activity, newest first, before `before` if
@@ -229,6 +316,19 @@ impl Store {
             .filter_map(|key| self.keys.session_of_index(key));
         Ok((next, sessions.collect()))
     }
+}
+
+/// The event in a session's log that tells of a new message.
+fn announcement(message: &MessageId, time: Time) -> Vec<u8> {
+    let event = v1::Event {
+        event_type: v1::EventType::MessageStart.into(),
+        message_id: message.to_string(),
+        time: Some(time_to_v1(time)),
+        ..v1::Event::default()
+    };
+    let mut entry = Vec::new();
+    encode_event(&event, &mut entry);
+    entry
 }
 
 fn json(metadata: &Metadata) -> String {

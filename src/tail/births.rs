@@ -15,8 +15,9 @@ use tracing::warn;
 
 use crate::{domain::ids::MessageId, store::Store};
 
-/// How often Redis is asked, once for all messages, while there are any.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// How often Redis is asked, once for all messages, while there are any. Who
+/// watches a session waits so long for the first event of a new message.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What is known of a message that is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

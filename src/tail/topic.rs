@@ -29,6 +29,8 @@ pub struct Frame {
     pub cursor: Cursor,
     /// What happened.
     pub event_type: v1::EventType,
+    /// To which message.
+    pub message: String,
     /// The final state, where the event ended the message.
     pub ended: Option<MessageState>,
     /// What is sent.
@@ -44,6 +46,7 @@ impl From<Placed> for Frame {
         Self {
             cursor,
             event_type: event.event_type(),
+            message: event.message_id.clone(),
             ended,
             encoded: EncodedFrame::event(event),
         }

@@ -3,11 +3,11 @@
 use bytes::{Buf, BufMut, Bytes};
 use prost::{
     DecodeError, Message,
-    encoding::{DecodeContext, WireType, skip_field},
+    encoding::{DecodeContext, WireType, message, skip_field, string},
 };
 
 use crate::{
-    domain::{cursor::Cursor, message::MessageState},
+    domain::{cursor::Cursor, ids::MessageId, message::MessageState},
     proto::{self as v1, watch_message_response::Frame as V1},
     wire::message::state_to_v1,
 };
@@ -38,6 +38,58 @@ impl Message for EncodedFrame {
 
     fn clear(&mut self) {
         self.0.clear();
+    }
+}
+
+/// The bytes of a `WatchSessionResponse`: a frame of one of the session's
+/// messages, as it is, with what belongs to the session around it.
+///
+/// `WatchFrame` has the fields of `WatchMessageResponse`, so that a frame serves
+/// both.
+#[derive(Debug, Clone, Default)]
+pub struct EncodedSessionFrame {
+    resume_token: String,
+    message_id: String,
+    frame: EncodedFrame,
+}
+
+impl EncodedSessionFrame {
+    /// A frame of a message, or of the session where that is none.
+    pub fn new(resume_token: String, message: Option<&MessageId>, frame: EncodedFrame) -> Self {
+        Self {
+            resume_token,
+            message_id: message.map(MessageId::to_string).unwrap_or_default(),
+            frame,
+        }
+    }
+}
+
+impl Message for EncodedSessionFrame {
+    fn encode_raw(&self, buf: &mut impl BufMut) {
+        string::encode(1, &self.resume_token, buf);
+        string::encode(2, &self.message_id, buf);
+        message::encode(3, &self.frame, buf);
+    }
+
+    fn encoded_len(&self) -> usize {
+        string::encoded_len(1, &self.resume_token)
+            + string::encoded_len(2, &self.message_id)
+            + message::encoded_len(3, &self.frame)
+    }
+
+    /// The service only sends frames. What it would read is passed over.
+    fn merge_field(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        buf: &mut impl Buf,
+        ctx: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        skip_field(wire_type, tag, buf, ctx)
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
     }
 }
 

@@ -6,5 +6,6 @@ mod concurrency;
 mod golden;
 mod property;
 mod resume;
+mod session_watch;
 mod watch_endings;
 mod watch_starts;

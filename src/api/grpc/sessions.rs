@@ -2,9 +2,13 @@
 
 use tonic::{Request, Response};
 
-use super::{Answer, fields, open, page_token, servers::session_service_server::SessionService};
+use super::{
+    Answer, fields, open, page_token,
+    servers::session_service_server::SessionService,
+    watch::{self, SessionFrames},
+};
 use crate::{
-    api::status::{from_engine, invalid, unimplemented},
+    api::status::{from_engine, invalid},
     domain::{
         ids::{SessionId, UserId},
         session::Session,
@@ -133,13 +137,14 @@ impl SessionService for Sessions {
         }))
     }
 
-    type WatchSessionStream = tokio_stream::Empty<Result<v1::WatchSessionResponse, tonic::Status>>;
+    type WatchSessionStream = SessionFrames;
 
     async fn watch_session(
         &self,
-        _: Request<v1::WatchSessionRequest>,
+        request: Request<v1::WatchSessionRequest>,
     ) -> Answer<Self::WatchSessionStream> {
-        Err(unimplemented("WatchSession"))
+        let (principal, request) = open(request);
+        watch::watch_session(&self.0, principal, &request).map(Response::new)
     }
 }
 

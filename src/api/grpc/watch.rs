@@ -1,6 +1,6 @@
-//! WatchMessage: what to watch, and the frames.
+//! WatchMessage and WatchSession: what to watch, and the frames.
 
-use std::{collections::HashSet, pin::Pin};
+use std::{collections::HashSet, pin::Pin, time::Duration};
 
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
@@ -8,13 +8,40 @@ use tonic::Status;
 use super::fields;
 use crate::{
     api::status::{from_engine, invalid},
-    domain::{ids::MessageId, principal::Principal},
-    engine::{Engine, WatchRequest},
+    domain::{
+        ids::{MessageId, SessionId},
+        principal::Principal,
+    },
+    engine::{Engine, SessionPlace, WatchRequest},
     proto as v1,
-    wire::{frame::EncodedFrame, values::duration_from_v1},
+    wire::{
+        frame::{EncodedFrame, EncodedSessionFrame},
+        values::duration_from_v1,
+    },
 };
 
 pub(super) type Frames = Pin<Box<dyn Stream<Item = Result<EncodedFrame, Status>> + Send>>;
+
+pub(super) type SessionFrames =
+    Pin<Box<dyn Stream<Item = Result<EncodedSessionFrame, Status>> + Send>>;
+
+pub(super) fn watch_session(
+    engine: &Engine,
+    principal: Principal,
+    request: &v1::WatchSessionRequest,
+) -> Result<SessionFrames, Status> {
+    let session = fields::id("session_id", &request.session_id, SessionId::parse)?;
+    let resume = match request.resume_token.as_str() {
+        "" => None,
+        token => {
+            let resume = SessionPlace::parse(token);
+            let problem = "must be the resume_token of a frame";
+            Some(resume.ok_or_else(|| invalid("resume_token", problem))?)
+        }
+    };
+    let frames = engine.watch_session(principal, session, resume);
+    Ok(Box::pin(frames.map(|frame| frame.map_err(from_engine))))
+}
 
 pub(super) fn watch(
     engine: &Engine,
@@ -36,12 +63,15 @@ pub(super) fn watch(
             .parse()
             .map_err(|problem| invalid("cursor", problem))?,
         fail_on_gap: request.fail_on_gap,
-        wait_for_create: request.wait_for_create,
+        wait_for_create: request.wait_for_create.then_some(Duration::MAX),
         event_types: types.collect::<Result<HashSet<_>, _>>()?,
         max_wait: max_wait
             .map(|wait| duration_from_v1(wait, "max_wait"))
             .transpose()?,
     };
     let frames = engine.watch(request);
-    Ok(Box::pin(frames.map(|frame| frame.map_err(from_engine))))
+    Ok(Box::pin(frames.map(|step| match step {
+        Ok(step) => Ok(step.frame),
+        Err(error) => Err(from_engine(error)),
+    })))
 }

@@ -1,13 +1,18 @@
 --[[
-  Enters a message that is about to be created into its session's index. Index
-  first, message second: an entry without a message is passed over by readers.
+  Enters a message that is about to be created into its session's index, and
+  announces it in the session's log. Index first, message second: an entry
+  without a message is passed over by readers.
 
-  Keys:       1  session  hash
-              2  index    zset  messages by create time
+  Keys:       1  session   hash
+              2  index     zset    messages by create time
+              3  log       stream  of the session
   Arguments:  1  message
-              2  time     in microseconds
-              3  ttl      in milliseconds
-              4  owner    '' for any
+              2  time      in microseconds
+              3  ttl       in milliseconds
+              4  owner     '' for any
+              5  event     that announces it
+              6  retained  entries that the log keeps
+  Log:        the event, if the message is new to the index
   Returns     ok        the session's user
               missing | closed
 ]]
@@ -19,10 +24,13 @@ local function admit(keys, args)
   elseif held[2] then
     return { 'closed' }
   end
-  call('ZADD', keys[2], 'NX', args[2], args[1])
+  if call('ZADD', keys[2], 'NX', args[2], args[1]) == 1 then
+    add_entry(keys[3], args[6], args[5], '1', true)
+  end
   call('HSET', keys[1], 'updated', args[2])
-  call('PEXPIRE', keys[1], args[3])
-  call('PEXPIRE', keys[2], args[3])
+  for _, key in ipairs(keys) do
+    call('PEXPIRE', key, args[3])
+  end
   return { 'ok', held[1] }
 end
 

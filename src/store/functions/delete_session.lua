@@ -1,0 +1,18 @@
+--[[
+  Erases a session whose messages are erased.
+
+  Keys:       1  session   hash
+              2  index     zset    messages by create time
+              3  log       stream  of the session
+  Arguments:  1  farewell  how long its last entry stays, in milliseconds
+  Log:        one entry stays a while, whose field is `deleted`, since a key that
+              is erased does not wake those who read it
+]]
+local function delete_session(keys, args)
+  redis.call('DEL', keys[1], keys[2])
+  redis.call('XADD', keys[3], 'MAXLEN', '1', '0-*', 'deleted', '1')
+  redis.call('PEXPIRE', keys[3], args[1])
+  return 1
+end
+
+register('delete_session', delete_session, { 'allow-oom' })
