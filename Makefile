@@ -14,7 +14,7 @@ help:
 	@echo 'make demo   see what the service does, in the terminal'
 	@echo 'make test   run all tests'
 	@echo 'make lint   check format, lints, protos and dependencies'
-	@echo 'make bench  measure'
+	@echo 'make bench  measure the service beside bare Redis (ARGS="--quick", ARGS="--json")'
 	@echo 'make clean  remove everything that was generated'
 
 run:
@@ -41,7 +41,7 @@ lint: $(PYTHON)/installed $(NODE_MODULES)/installed
 
 bench:
 	@scripts/setup.sh compiler redis
-	cargo bench --locked
+	cargo run --release --locked -- bench $(ARGS)
 
 clean:
 	cargo clean

@@ -2,6 +2,7 @@
 //! replayable, resumable log. ARCHITECTURE.md shows the house.
 
 pub mod api;
+pub mod bench;
 pub mod cli;
 pub mod domain;
 pub mod engine;

@@ -13,7 +13,10 @@ use std::{error::Error, io, net::SocketAddr, time::Duration};
 use clap::{Parser, Subcommand};
 use tonic::transport::{Channel, Endpoint};
 
-use crate::runtime::{embedded::EmbeddedError, serve::ServeError};
+use crate::{
+    bench::{self, BenchArgs, BenchError},
+    runtime::{embedded::EmbeddedError, serve::ServeError},
+};
 
 /// AI conversations in Redis, every change an event of an ordered, replayable,
 /// resumable stream.
@@ -46,6 +49,12 @@ enum Command {
     /// Its text, blocks and tasks, which of its log is retained, and its keys
     /// in Redis with the time each has left.
     Inspect(inspect::InspectArgs),
+    /// Measure the service beside bare Redis, on this machine.
+    ///
+    /// Starts what it needs on the loopback interface, with a Redis of its own,
+    /// and leaves nothing behind. What counts are the ratios: both sides of one
+    /// are measured in turn, in the same run.
+    Bench(BenchArgs),
 }
 
 /// Why a command failed, as a sentence for the terminal.
@@ -91,6 +100,9 @@ pub enum CliError {
     /// The demo did not show what it is there to show.
     #[error("the demo failed: {0}")]
     Demo(String),
+    /// The bench could not measure.
+    #[error("the bench failed: {0}")]
+    Bench(#[from] BenchError),
 }
 
 impl CliError {
@@ -114,6 +126,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Demo(args) => demo::run(args).await,
         Command::Tail(args) => tail::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,
+        Command::Bench(args) => Ok(bench::run(args).await?),
     };
     match outcome {
         // Whoever read our output has seen enough, as in `tail ... | head`.

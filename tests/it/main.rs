@@ -2,6 +2,7 @@
 
 mod support;
 
+mod bench;
 mod concurrency;
 mod golden;
 mod property;

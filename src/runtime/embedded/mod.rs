@@ -5,7 +5,12 @@
 mod home;
 mod process;
 
-use std::{io, path::PathBuf, thread, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use tokio::{sync::oneshot, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -52,6 +57,7 @@ pub enum EmbeddedError {
 /// is gone.
 pub struct EmbeddedRedis {
     url: RedisUrl,
+    socket: PathBuf,
     stop: CancellationToken,
     supervisor: Option<thread::JoinHandle<()>>,
 }
@@ -69,7 +75,7 @@ impl EmbeddedRedis {
             .enable_all()
             .build()
             .map_err(EmbeddedError::Run)?;
-        let url = home.url();
+        let (url, socket) = (home.url(), home.socket.clone());
         let stop = CancellationToken::new();
         let (started, outcome) = oneshot::channel();
         let supervise = supervise(home, stop.clone(), started);
@@ -82,6 +88,7 @@ impl EmbeddedRedis {
             .map_err(EmbeddedError::Run)?;
         let redis = Self {
             url,
+            socket,
             stop,
             supervisor: Some(supervisor),
         };
@@ -94,6 +101,11 @@ impl EmbeddedRedis {
     /// Where it answers.
     pub fn url(&self) -> RedisUrl {
         self.url.clone()
+    }
+
+    /// The socket that it answers on.
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// Stops Redis, and waits until it has written its data and is gone.

@@ -1,0 +1,45 @@
+//! `throughline bench`, in its shortest form.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn bench(arguments: &[&str]) -> Output {
+    let output = Command::new(env!("CARGO_BIN_EXE_throughline"))
+        .args(["bench", "--quick"])
+        .args(arguments)
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    output
+}
+
+#[test]
+fn the_bench_gives_every_ratio_with_its_bar() {
+    let output = bench(&["--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for key in [
+        "append_1mb_vs_empty",
+        "unary_append_vs_noop_unary",
+        "redis_cpu_append_vs_xadd",
+    ] {
+        assert!(report["ratios"][key].as_f64().unwrap() > 0.0, "{key}");
+        assert!(report["bars"][key].is_object(), "{key}");
+    }
+    for call in ["create", "append", "update_task", "load", "watch"] {
+        let latency = &report["figures"]["latency"][call];
+        for figure in ["p50_ms", "p99_ms", "redis_p50_ms", "target_ms"] {
+            assert!(latency[figure].as_f64().unwrap() > 0.0, "{call} {figure}");
+        }
+    }
+    assert!(report["machine"]["cores"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn the_bench_measures_only_what_it_is_asked_for() {
+    let output = bench(&["--only", "latency"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("update task"), "{text}");
+    assert!(!text.contains("append_1mb_vs_empty"), "{text}");
+}
