@@ -25,10 +25,10 @@ demo:
 	@scripts/setup.sh compiler redis
 	cargo run --release --locked -- demo $(ARGS)
 
+# The client tests take the binary that `cargo test` has built.
 test: $(PYTHON)/installed $(NODE_MODULES)/installed
 	@scripts/setup.sh compiler redis
 	cargo test --locked
-	cargo build --locked
 	tests/clients/run.sh
 
 lint: $(PYTHON)/installed $(NODE_MODULES)/installed

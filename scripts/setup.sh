@@ -62,8 +62,13 @@ setup_redis() {
 }
 
 # Debian keeps the half of venv that brings pip in a package of its own.
+python_is_enough() {
+  python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1
+}
+
 setup_python() {
-  python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || install "python3 python3-venv" python3
+  python_is_enough || install "python3 python3-venv" python3
+  python_is_enough || fail "Python 3.10 or later is needed, with venv"
 }
 
 setup_node() {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Plays the tests of the generated clients, and the README's first programs,
-# against two instances of the service on one Redis. `make test` installs what
-# this needs and calls it.
+# against two instances of the service on one Redis. `make test` installs and
+# builds what this needs, and calls it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -19,6 +19,7 @@ from throughline.v1.message_service_pb2 import (
     GetMessageRequest,
     ListEventsRequest,
     WatchMessageRequest,
+    WriteMessageRequest,
 )
 from throughline.v1.task_pb2 import (
     TASK_STATUS_COMPLETED,
@@ -31,7 +32,7 @@ from throughline.v1.watch_pb2 import WATCH_END_REASON_MESSAGE_ENDED
 
 CHUNKS = ["Once", " upon a time", " in Zürich", " 🌍", "."]
 PNG = bytes.fromhex("89504e470d0a1a0a") + bytes(range(256))
-WATCH_TIMEOUT_S = 30
+STREAM_TIMEOUT_S = 30
 
 
 def append(service, message_id, delta):
@@ -92,6 +93,23 @@ def test_an_append_sent_twice_is_made_once(service, message_id):
     assert (first.result.deduplicated, second.result.deduplicated) == (False, True)
     assert first.result.cursor == second.result.cursor
     assert get(service, message_id).text == "Once"
+
+
+def test_writes_in_one_stream_are_answered_one_by_one(service, message_id):
+    writes = [
+        WriteMessageRequest(append_text=AppendTextRequest(message_id=message_id, delta=chunk))
+        for chunk in CHUNKS
+    ]
+    writes.append(WriteMessageRequest(end_message=EndMessageRequest(message_id=message_id)))
+
+    answers = list(service.WriteMessage(iter(writes), timeout=STREAM_TIMEOUT_S))
+
+    acks = [answer.ack for answer in answers if answer.HasField("ack")]
+    assert [ack.index for ack in acks] == list(range(len(writes)))
+    assert [ack.result.sequence for ack in acks] == [3, 4, 5, 6, 7, 8]
+    message = get(service, message_id)
+    assert message.text == "".join(CHUNKS)
+    assert message.state == MESSAGE_STATE_COMPLETED
 
 
 # A task in the background.
@@ -180,7 +198,7 @@ def test_an_exception_in_a_worker_is_what_the_task_fails_with(service, message_i
 
 def watch(service, message_id, cursor):
     request = WatchMessageRequest(message_id=message_id, cursor=cursor)
-    return service.WatchMessage(request, timeout=WATCH_TIMEOUT_S)
+    return service.WatchMessage(request, timeout=STREAM_TIMEOUT_S)
 
 
 def take_until(frames, condition):
