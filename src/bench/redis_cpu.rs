@@ -2,8 +2,6 @@
 //! here, without a service in front of it, so that Redis gets both in the same
 //! way: as many at once as it can take.
 
-use std::sync::Arc;
-
 use indicatif::ProgressBar;
 
 use super::{
@@ -16,11 +14,15 @@ use super::{
 };
 use crate::{
     domain::{Time, ids::MessageId},
-    store::{Append, Appended, Store, StoreOptions},
+    store::{Append, Appended, Delta, Store, StoreOptions},
 };
 
-/// Calls that wait for Redis at a time.
-const WINDOW: usize = 256;
+/// Calls in one journey to Redis.
+const WINDOW: usize = 128;
+/// While Redis does one journey the next is on its way.
+const JOURNEYS: usize = 2;
+/// Deltas to one message that go into one call.
+const BATCH: usize = 16;
 
 pub(super) async fn measure(
     scale: &Scale,
@@ -30,24 +32,35 @@ pub(super) async fn measure(
     let stage = Stage::set().await?;
     let instance = stage.instance().await?;
     let load = Load::set(&stage, &instance).await?;
-    let mut floor = PipelinedXadd::open(&stage, 1, WINDOW).await?;
-    let (mut appends, mut xadds) = (Vec::new(), Vec::new());
-    load.append(scale).await?;
+    let mut floor = PipelinedXadd::open(&stage, JOURNEYS, WINDOW).await?;
+    let (mut single, mut batched, mut xadds) = (Vec::new(), Vec::new(), Vec::new());
+    load.append(scale, 1).await?;
     bar.set_length(scale.rounds as u64);
     for _ in 0..scale.rounds {
-        appends.push(load.append(scale).await?);
+        single.push(load.append(scale, 1).await?);
+        batched.push(load.append(scale, BATCH).await?);
         let meter = stage.meter(&instance)?;
         xadds.push(meter.read(floor.add(scale.round).await?)?);
         bar.inc(1);
     }
 
-    let ratio = ratio(&appends, &xadds, Run::redis_cpu);
-    report.ratio("redis_cpu_append_vs_xadd", ratio, Bar::AtMost(4.5));
+    let vs_xadd = |runs: &[Run]| ratio(runs, &xadds, Run::redis_cpu);
+    report.ratio(
+        "redis_cpu_append_vs_xadd",
+        vs_xadd(&single),
+        Bar::AtMost(4.5),
+    );
+    report.ratio(
+        "redis_cpu_append_batch16_vs_xadd",
+        vs_xadd(&batched),
+        Bar::AtMost(0.6),
+    );
     let mut table = Table::of_runs(
         "redis_cpu",
-        format!("Redis alone: {WINDOW} calls at a time, without the service"),
+        format!("Redis alone: {JOURNEYS} x {WINDOW} calls at a time, without the service"),
     );
-    table.runs("append", &appends);
+    table.runs("append", &single);
+    table.runs("append_batch16", &batched);
     table.runs("bare_xadd", &xadds);
     report.table(table);
     Ok(())
@@ -57,8 +70,8 @@ struct Load<'a> {
     stage: &'a Stage,
     instance: &'a Instance,
     store: Store,
-    /// One for each call at a time.
-    messages: Arc<[MessageId]>,
+    /// One for each call of a journey.
+    messages: Vec<MessageId>,
 }
 
 impl<'a> Load<'a> {
@@ -74,34 +87,43 @@ impl<'a> Load<'a> {
             stage,
             instance,
             store: Store::connect(&stage.url(), StoreOptions::default()).await?,
-            messages: messages.into(),
+            messages,
         })
     }
 
-    async fn append(&self, scale: &Scale) -> Result<Run, BenchError> {
+    /// Appends for one round, with so many deltas in a call.
+    async fn append(&self, scale: &Scale, deltas: usize) -> Result<Run, BenchError> {
         let (store, messages) = (self.store.clone(), self.messages.clone());
         let meter = self.stage.meter(self.instance)?;
-        let answered = call_in_turn(WINDOW, scale.round, move |caller| {
-            append(store.clone(), messages[caller].clone())
-        })
-        .await?;
-        meter.read(answered)
+        let journeys = call_in_turn(JOURNEYS, scale.round, move |_| {
+            append(store.clone(), messages.clone(), deltas)
+        });
+        meter.read(journeys.await? * (WINDOW * deltas) as u64)
     }
 }
 
-async fn append(store: Store, message: MessageId) -> Result<(), BenchError> {
-    let append = Append {
-        message: &message,
+async fn append(store: Store, messages: Vec<MessageId>, deltas: usize) -> Result<(), BenchError> {
+    let append = |message| Append {
+        message,
         block: None,
-        delta: DELTA,
+        deltas: (0..deltas).map(|_| delta()).collect(),
         time: Time::UNIX_EPOCH,
         expected_offset: None,
         fence: 0,
-        request: None,
         owner: None,
     };
-    match store.append(&append).await? {
-        Appended::Done { .. } => Ok(()),
-        _ => Err(BenchError::Unexpected("an append was refused")),
+    let appends: Vec<_> = messages.iter().map(append).collect();
+    for appended in store.append(&appends).await {
+        if !matches!(appended?, Appended::Done { .. }) {
+            return Err(BenchError::Unexpected("an append was refused"));
+        }
+    }
+    Ok(())
+}
+
+fn delta() -> Delta<'static> {
+    Delta {
+        text: DELTA,
+        request: None,
     }
 }
