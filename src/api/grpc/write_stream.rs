@@ -87,8 +87,14 @@ async fn gather(
 /// What a request of the stream asks for.
 enum Parsed {
     Append(AppendRequest),
-    Write(Write),
+    Write(Box<Write>),
     Create(SessionId, MessageId, CreateMessage),
+}
+
+impl Parsed {
+    fn write(write: Write) -> Self {
+        Self::Write(Box::new(write))
+    }
 }
 
 /// What a write is answered, without its number.
@@ -139,15 +145,15 @@ impl Writer {
                 let (session, message, command) = writes::create_message(request)?;
                 Parsed::Create(session, message, command)
             }
-            V1::AddContent(request) => Parsed::Write(writes::add_content(principal, request)?),
+            V1::AddContent(request) => Parsed::write(writes::add_content(principal, request)?),
             V1::UpdateContent(request) => {
-                Parsed::Write(writes::update_content(principal, request)?)
+                Parsed::write(writes::update_content(principal, request)?)
             }
-            V1::PublishEvent(request) => Parsed::Write(writes::publish_event(principal, request)?),
-            V1::StartTask(request) => Parsed::Write(writes::start_task(principal, request)?),
-            V1::UpdateTask(request) => Parsed::Write(writes::update_task(principal, request)?),
-            V1::CancelTask(request) => Parsed::Write(writes::cancel_task(principal, request)?),
-            V1::EndMessage(request) => Parsed::Write(writes::end_message(principal, request)?),
+            V1::PublishEvent(request) => Parsed::write(writes::publish_event(principal, request)?),
+            V1::StartTask(request) => Parsed::write(writes::start_task(principal, request)?),
+            V1::UpdateTask(request) => Parsed::write(writes::update_task(principal, request)?),
+            V1::CancelTask(request) => Parsed::write(writes::cancel_task(principal, request)?),
+            V1::EndMessage(request) => Parsed::write(writes::end_message(principal, request)?),
         })
     }
 
