@@ -17,6 +17,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 use tower::{Layer, Service};
 
+use super::status;
+
 /// Wraps a service so that every call and stream ends by its deadline.
 #[derive(Clone, Copy, Debug)]
 pub struct DeadlineLayer;
@@ -85,7 +87,7 @@ where
             }));
         }
         if is_due(this.alarm.as_mut(), context) {
-            return Poll::Ready(Ok(exceeded().into_http()));
+            return Poll::Ready(Ok(status::deadline_exceeded().into_http()));
         }
         Poll::Pending
     }
@@ -128,7 +130,9 @@ impl<B: Body<Data = Bytes>> Body for DeadlineBody<B> {
         // never be stopped.
         if is_due(this.alarm.as_mut(), context) {
             this.body.set(None);
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers(&exceeded())))));
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers(
+                &status::deadline_exceeded(),
+            )))));
         }
         body.poll_frame(context)
     }
@@ -154,10 +158,6 @@ fn is_due(alarm: Pin<&mut Option<Sleep>>, context: &mut Context<'_>) -> bool {
     alarm
         .as_pin_mut()
         .is_some_and(|alarm| alarm.deadline() <= Instant::now() || alarm.poll(context).is_ready())
-}
-
-fn exceeded() -> Status {
-    Status::deadline_exceeded("the call's deadline has passed")
 }
 
 fn trailers(status: &Status) -> HeaderMap {

@@ -132,6 +132,12 @@ fn invalid_because(reason: &str, field: &str, problem: &str) -> Status {
     Status::with_error_details(Code::InvalidArgument, message, details)
 }
 
+/// A call whose own deadline has passed.
+pub fn deadline_exceeded() -> Status {
+    let text = "the call's deadline has passed";
+    reply(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", text, &[])
+}
+
 /// A method that this version of the service does not offer.
 pub fn unimplemented(method: &str) -> Status {
     let text = format!("{method} is not offered by this version");

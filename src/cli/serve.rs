@@ -73,7 +73,7 @@ fn announce(service: &Service) -> io::Result<()> {
     writeln!(out, "throughline: serving gRPC on {address}")?;
     writeln!(
         out,
-        "next: `throughline demo` shows what it does; any gRPC client can list and call the API, \
+        "next: `make demo` shows what it does; any gRPC client can list and call the API, \
          reflection is on"
     )?;
     out.flush()
