@@ -43,8 +43,8 @@ impl Link {
         let mut calls = manager().await.map_err(StoreError::Connect)?;
         let bulk = manager().await.map_err(StoreError::Connect)?;
         let redis_version = version(&mut calls).await?;
-        calls
-            .send_packed_command(&functions::load_library())
+        functions::load_library()
+            .exec_async(&mut calls)
             .await
             .map_err(StoreError::Connect)?;
         Ok(Self {
@@ -73,10 +73,10 @@ impl Link {
     /// Makes a call that must not be made twice.
     pub(super) async fn write(&self, call: &Cmd) -> Result<Value, StoreError> {
         let mut connection = self.calls.clone();
-        match connection.send_packed_command(call).await {
+        match call.query_async(&mut connection).await {
             Err(error) if is_function_missing(&error) => {
                 self.load_library().await?;
-                Ok(connection.send_packed_command(call).await?)
+                Ok(call.query_async(&mut connection).await?)
             }
             answer => Ok(answer?),
         }
@@ -125,7 +125,7 @@ impl Link {
             self.load_library().await?;
             for (call, answer) in calls.cmd_iter().zip(&mut answers) {
                 if answer.as_ref().is_err_and(is_function_missing) {
-                    *answer = connection.send_packed_command(call).await;
+                    *answer = call.query_async(&mut connection).await;
                 }
             }
         }
@@ -159,10 +159,9 @@ impl Link {
     /// A Redis that was replaced or flushed has no functions.
     async fn load_library(&self) -> Result<(), StoreError> {
         let mut connection = self.calls.clone();
-        connection
-            .send_packed_command(&functions::load_library())
-            .await?;
-        Ok(())
+        Ok(functions::load_library()
+            .exec_async(&mut connection)
+            .await?)
     }
 }
 
