@@ -221,9 +221,9 @@ impl Store {
     ) -> Result<Option<Page>, StoreError> {
         let mut call = functions::read("replay", &[&self.keys.message(message)]);
         call.arg(after).arg(count).arg(PAGE_BYTES);
-        match self.link.read(&one(call)).await?.pop() {
-            None | Some(Value::Nil) => Ok(None),
-            Some(value) => parse_page(value, message).map(Some),
+        match self.link.read_one(call).await? {
+            Value::Nil => Ok(None),
+            value => parse_page(value, message).map(Some),
         }
     }
 
@@ -276,12 +276,6 @@ impl Store {
             .map(parse)
             .collect()
     }
-}
-
-pub(super) fn one(call: redis::Cmd) -> redis::Pipeline {
-    let mut calls = redis::pipe();
-    calls.add_command(call);
-    calls
 }
 
 fn parse_page(value: Value, message: &MessageId) -> Result<Page, StoreError> {
