@@ -13,7 +13,8 @@ use super::{StoreError, functions};
 /// How long Redis may take to answer. The promise to callers is to hear of a
 /// Redis that is gone within 2 s.
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1_500);
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_000);
+/// A call waits for two attempts and a pause between them.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(700);
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(200);
 
 /// Connections that every call shares, and the way to new ones.
