@@ -26,13 +26,10 @@ pub struct ReadContent {
 impl Store {
     /// Reads content; none where there is no such content.
     pub async fn read_content(&self, id: &ContentId) -> Result<Option<ReadContent>, StoreError> {
-        let mut calls = redis::pipe();
-        calls
-            .cmd("HMGET")
-            .arg(self.keys.content(id))
+        let mut call = redis::cmd("HMGET");
+        call.arg(self.keys.content(id))
             .arg(&["type", "size", "sha256", "user", "data"]);
-        let mut fields =
-            array(self.link.read(&calls).await?.pop().unwrap_or_default())?.into_iter();
+        let mut fields = array(self.link.read_one(call).await?)?.into_iter();
         let mut next = || fields.next().unwrap_or_default();
         let (media_type, size, sha256, user, data) = (next(), next(), next(), next(), next());
         if data == Value::Nil {

@@ -52,11 +52,18 @@ impl From<RedisError> for StoreError {
             ErrorKind::Server(
                 Server::BusyLoading | Server::MasterDown | Server::TryAgain | Server::ClusterDown,
             ) => Self::Unavailable(error),
-            _ => match error.code() {
+            _ => match code(&error).as_deref() {
                 Some("OOM" | "MISCONF" | "NOREPLICAS" | "READONLY") => Self::WritesRefused(error),
                 Some("BUSY" | "LOADING") => Self::Unavailable(error),
                 _ => Self::Refused(error),
             },
         }
     }
+}
+
+/// The word that Redis begins an error with; of several calls at once, that of
+/// the first that failed.
+fn code(error: &RedisError) -> Option<String> {
+    let errors = error.clone().into_server_errors()?;
+    errors.first().map(|(_, error)| error.code().to_owned())
 }

@@ -79,7 +79,7 @@ impl Feed {
         for read in logs {
             call.arg(format!("0-{}", read.after));
         }
-        let answer = self.connection.send_packed_command(&call).await?;
+        let answer = call.query_async(&mut self.connection).await?;
         let mut items = Vec::new();
         // Redis answers in the order of the question.
         let mut asked = logs.iter().enumerate();

@@ -13,7 +13,8 @@ use super::{StoreError, functions};
 /// How long Redis may take to answer. The promise to callers is to hear of a
 /// Redis that is gone within 2 s.
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1_500);
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_000);
+/// A call waits for two attempts and a pause between them.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(700);
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(200);
 
 /// Connections that every call shares, and the way to new ones.
@@ -43,8 +44,8 @@ impl Link {
         let mut calls = manager().await.map_err(StoreError::Connect)?;
         let bulk = manager().await.map_err(StoreError::Connect)?;
         let redis_version = version(&mut calls).await?;
-        calls
-            .send_packed_command(&functions::load_library())
+        functions::load_library()
+            .exec_async(&mut calls)
             .await
             .map_err(StoreError::Connect)?;
         Ok(Self {
@@ -73,10 +74,10 @@ impl Link {
     /// Makes a call that must not be made twice.
     pub(super) async fn write(&self, call: &Cmd) -> Result<Value, StoreError> {
         let mut connection = self.calls.clone();
-        match connection.send_packed_command(call).await {
+        match call.query_async(&mut connection).await {
             Err(error) if is_function_missing(&error) => {
                 self.load_library().await?;
-                Ok(connection.send_packed_command(call).await?)
+                Ok(call.query_async(&mut connection).await?)
             }
             answer => Ok(answer?),
         }
@@ -85,9 +86,14 @@ impl Link {
     /// Makes a call that can be made twice, and makes it again where the first
     /// was lost.
     pub(super) async fn repeatable(&self, call: &Cmd) -> Result<Value, StoreError> {
-        match self.write(call).await {
-            Err(StoreError::OutcomeUnknown(error)) if !error.is_timeout() => self.write(call).await,
-            answer => answer,
+        let answer = self.write(call).await;
+        match loss(&answer) {
+            None => answer,
+            // Whatever becomes of the repeat, the first may have been made.
+            Some(error) => self
+                .write(call)
+                .await
+                .map_err(|_| StoreError::OutcomeUnknown(error.clone())),
         }
     }
 
@@ -98,41 +104,41 @@ impl Link {
         calls: &Pipeline,
         is_repeatable: bool,
     ) -> Vec<Result<Value, StoreError>> {
-        let answers = match self.write_all_once(calls).await {
-            Err(StoreError::OutcomeUnknown(error)) if is_repeatable && !error.is_timeout() => {
-                self.write_all_once(calls).await
+        let answers = self.write_all_once(calls).await;
+        let lost = answers.first().and_then(|answer| loss(answer).cloned());
+        match lost.filter(|_| is_repeatable) {
+            None => answers,
+            Some(error) => {
+                let again = self.write_all_once(calls).await.into_iter();
+                let unknown = |_| StoreError::OutcomeUnknown(error.clone());
+                again.map(|answer| answer.map_err(unknown)).collect()
             }
-            answers => answers,
-        };
-        match answers {
-            Ok(answers) => answers,
-            Err(error) => calls.cmd_iter().map(|_| Err(error.clone())).collect(),
         }
     }
 
-    async fn write_all_once(
-        &self,
-        calls: &Pipeline,
-    ) -> Result<Vec<Result<Value, StoreError>>, StoreError> {
+    async fn write_all_once(&self, calls: &Pipeline) -> Vec<Result<Value, StoreError>> {
         let mut connection = self.calls.clone();
         let count = calls.len();
-        let answers = connection.send_packed_commands(calls, 0, count).await?;
-        let mut answers: Vec<_> = answers.into_iter().map(Value::extract_error).collect();
-        if answers
-            .iter()
-            .any(|answer| answer.as_ref().is_err_and(is_function_missing))
-        {
-            self.load_library().await?;
-            for (call, answer) in calls.cmd_iter().zip(&mut answers) {
-                if answer.as_ref().is_err_and(is_function_missing) {
-                    *answer = connection.send_packed_command(call).await;
-                }
-            }
+        let answers = match connection.send_packed_commands(calls, 0, count).await {
+            Ok(answers) => answers,
+            Err(error) => return vec![Err(error.into()); count],
+        };
+        let mut outcomes = Vec::with_capacity(count);
+        for (call, answer) in calls.cmd_iter().zip(answers) {
+            outcomes.push(match answer.extract_error() {
+                Err(error) if is_function_missing(&error) => self.write(call).await,
+                answer => answer.map_err(StoreError::from),
+            });
         }
-        let answers = answers
-            .into_iter()
-            .map(|answer| answer.map_err(StoreError::from));
-        Ok(answers.collect())
+        outcomes
+    }
+
+    /// Makes a call that changes nothing.
+    pub(super) async fn read_one(&self, call: Cmd) -> Result<Value, StoreError> {
+        let mut calls = redis::pipe();
+        calls.add_command(call);
+        let mut answers = self.read(&calls).await?;
+        Ok(answers.pop().unwrap_or_default())
     }
 
     /// Makes calls at once that change nothing, or nothing that matters twice.
@@ -159,10 +165,17 @@ impl Link {
     /// A Redis that was replaced or flushed has no functions.
     async fn load_library(&self) -> Result<(), StoreError> {
         let mut connection = self.calls.clone();
-        connection
-            .send_packed_command(&functions::load_library())
-            .await?;
-        Ok(())
+        Ok(functions::load_library()
+            .exec_async(&mut connection)
+            .await?)
+    }
+}
+
+/// Why no answer came although Redis is perhaps there: worth a repeat.
+fn loss(answer: &Result<Value, StoreError>) -> Option<&RedisError> {
+    match answer {
+        Err(StoreError::OutcomeUnknown(error)) if !error.is_timeout() => Some(error),
+        _ => None,
     }
 }
 

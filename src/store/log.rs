@@ -258,9 +258,9 @@ impl Store {
     ) -> Result<Option<Page>, StoreError> {
         let mut call = functions::read("replay", &[&self.keys.message(message)]);
         call.arg(after).arg(count).arg(PAGE_BYTES);
-        match self.link.read(&one(call)).await?.pop() {
-            None | Some(Value::Nil) => Ok(None),
-            Some(value) => self.parse_page(value, message).map(Some),
+        match self.link.read_one(call).await? {
+            Value::Nil => Ok(None),
+            value => self.parse_page(value, message).map(Some),
         }
     }
 
@@ -328,12 +328,6 @@ impl Store {
             .map(parse)
             .collect()
     }
-}
-
-pub(super) fn one(call: redis::Cmd) -> redis::Pipeline {
-    let mut calls = redis::pipe();
-    calls.add_command(call);
-    calls
 }
 
 pub(super) fn decode_events(

@@ -154,7 +154,7 @@ impl Store {
                 .arg(offset)
                 .arg(count + 1)
                 .arg("WITHSCORES");
-            let batch = parse_ids(scored(self.link.repeatable(&call).await?)?)?;
+            let batch = parse_ids(scored(self.link.read_one(call).await?)?)?;
             let complete = batch.len() <= count;
             offset += batch.len();
             // Those of the same microsecond are ordered by id.
@@ -181,7 +181,7 @@ impl Store {
         call.arg("-inf")
             .arg(format!("({}", time.timestamp_micros()))
             .arg("BYSCORE");
-        let members: Vec<String> = parse(self.link.repeatable(&call).await?)?;
+        let members: Vec<String> = parse(self.link.read_one(call).await?)?;
         members
             .iter()
             .map(|member| MessageId::parse(member).map_err(StoreError::corrupt))

@@ -269,7 +269,7 @@ impl Store {
                 .arg(offset)
                 .arg(count + 1)
                 .arg("WITHSCORES");
-            let batch = parse_ids(self.link.repeatable(&call).await?)?;
+            let batch = parse_ids(self.link.read_one(call).await?)?;
             let complete = batch.len() <= count;
             offset += batch.len();
             // Those of the same microsecond are ordered by id, backwards.
@@ -310,7 +310,7 @@ impl Store {
             .arg("MATCH")
             .arg(self.keys.all_session_messages());
         call.arg("COUNT").arg(1_000).arg("TYPE").arg("zset");
-        let (next, keys): (u64, Vec<String>) = parse(self.link.repeatable(&call).await?)?;
+        let (next, keys): (u64, Vec<String>) = parse(self.link.read_one(call).await?)?;
         let sessions = keys
             .iter()
             .filter_map(|key| self.keys.session_of_index(key));
