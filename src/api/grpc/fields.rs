@@ -49,12 +49,27 @@ pub(super) fn id_or_fresh<T>(
     }
 }
 
-/// A free-form object of at most 16 KiB.
+/// A free-form object of at most 16 KiB, not nested too deep to be read again.
 pub(super) fn metadata(field: &str, object: Option<&Struct>) -> Result<Metadata, Status> {
     let metadata = metadata_from_v1(object, field)?;
+    let depth = 1 + metadata.values().map(depth).max().unwrap_or_default();
+    if depth > limits::METADATA_DEPTH_MAX {
+        let problem = format!("must be nested at most {} deep", limits::METADATA_DEPTH_MAX);
+        return Err(invalid(field, problem));
+    }
     let length = serde_json::to_string(&metadata).map_or(0, |json| json.len());
     length_within(field, length, limits::METADATA_BYTES_MAX)?;
     Ok(metadata)
+}
+
+/// How many objects and lists are in one another.
+fn depth(value: &serde_json::Value) -> usize {
+    use serde_json::Value as Json;
+    match value {
+        Json::Object(object) => 1 + object.values().map(depth).max().unwrap_or_default(),
+        Json::Array(list) => 1 + list.iter().map(depth).max().unwrap_or_default(),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => 0,
+    }
 }
 
 /// A text of at most `max` bytes.
