@@ -53,7 +53,7 @@ impl Engine {
         command: &CreateMessage,
     ) -> Result<Created, EngineError> {
         let now = clock::now();
-        let mut changes = decide::create(command, now)?;
+        let mut changes = decide::create(command, now);
         let user = match self
             .store
             .admit(session, id, principal.owner(), now)

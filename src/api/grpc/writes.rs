@@ -45,16 +45,11 @@ pub(super) fn create_message(
         &request.parent_message_id,
         MessageId::parse,
     )?;
-    let blocks = request
-        .blocks
-        .into_iter()
-        .enumerate()
-        .map(|(index, block)| blocks::new_block(&format!("blocks[{index}]"), block));
     let command = CreateMessage {
         role: role_from_v1(role).ok_or_else(|| invalid("role", "must be given"))?,
         metadata: fields::metadata("metadata", request.metadata.as_ref())?,
         parent,
-        blocks: blocks.collect::<Result<_, _>>()?,
+        blocks: blocks::new_blocks("blocks", request.blocks)?,
         complete: request.complete,
     };
     Ok((session, message, command))
@@ -163,12 +158,7 @@ pub(super) fn start_task(
     let id = fields::id_or_fresh("task_id", &request.task_id, TaskId::parse)?;
     fields::optional_id("queue", &request.queue, Label::parse)?;
     let placeholder = request.placeholder.unwrap_or_default();
-    if placeholder.content.is_some() {
-        return Err(invalid(
-            "placeholder.content",
-            "must not be given: it is what is to come",
-        ));
-    }
+    blocks::describes_only("placeholder", &placeholder)?;
     let kind = fields::known("placeholder.content_type", placeholder.content_type)?;
     let block = fields::id_or_fresh(
         "placeholder.block_id",
@@ -218,11 +208,8 @@ pub(super) fn update_task(
         ));
     }
     let content = request.content.map(|block| {
-        let metadata = fields::metadata("content.metadata", block.metadata.as_ref())?;
-        let content = block
-            .content
-            .ok_or_else(|| invalid("content.content", "must be one of the kinds"))?;
-        Ok::<_, Status>((metadata, blocks::content("content", content, false)?))
+        let result = blocks::sealed("content", block)?;
+        Ok::<_, Status>((result.metadata, result.content))
     });
     Ok(Write {
         request: envelope,
