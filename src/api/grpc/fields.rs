@@ -99,9 +99,11 @@ pub(super) fn page_size(size: i32) -> Result<usize, Status> {
     }
 }
 
-/// What every write carries. `payload` is the request without its request id.
+/// What every write carries. `payload` is the request without its request id,
+/// of this method.
 pub(super) fn request(
     principal: Principal,
+    method: &str,
     message_id: &str,
     fence: u64,
     request_id: &str,
@@ -112,13 +114,17 @@ pub(super) fn request(
         principal,
         message: id("message_id", message_id, MessageId::parse)?,
         fence,
-        repeat: repeat.map(|id| (id, fingerprint(payload))),
+        repeat: repeat.map(|id| (id, fingerprint(method, payload))),
     })
 }
 
-/// A digest of a request: 64 bits tell payloads of one request id apart.
-fn fingerprint(payload: &impl prost::Message) -> String {
-    let digest = Sha256::digest(payload.encode_to_vec());
+/// A digest of a request: 64 bits tell payloads of one request id apart. The
+/// requests of two methods may be the same bytes.
+fn fingerprint(method: &str, payload: &impl prost::Message) -> String {
+    let digest = Sha256::new()
+        .chain_update(method)
+        .chain_update(payload.encode_to_vec())
+        .finalize();
     digest[..8]
         .iter()
         .map(|byte| format!("{byte:02x}"))

@@ -27,10 +27,17 @@ pub(super) struct Write {
 
 /// Clears the request id and reads what every write carries.
 macro_rules! envelope {
-    ($principal:expr, $request:ident) => {{
+    ($principal:expr, $method:literal, $request:ident) => {{
         let request_id = std::mem::take(&mut $request.request_id);
         let (message_id, fence) = ($request.message_id.clone(), $request.fence);
-        fields::request($principal, &message_id, fence, &request_id, &$request)?
+        fields::request(
+            $principal,
+            $method,
+            &message_id,
+            fence,
+            &request_id,
+            &$request,
+        )?
     }};
 }
 
@@ -59,7 +66,7 @@ pub(super) fn append_text(
     principal: Principal,
     mut request: v1::AppendTextRequest,
 ) -> Result<AppendRequest, Status> {
-    let envelope = envelope!(principal, request);
+    let envelope = envelope!(principal, "AppendText", request);
     if request.delta.is_empty() {
         return Err(invalid("delta", "must not be empty"));
     }
@@ -79,7 +86,7 @@ pub(super) fn add_content(
     principal: Principal,
     mut request: v1::AddContentRequest,
 ) -> Result<Write, Status> {
-    let envelope = envelope!(principal, request);
+    let envelope = envelope!(principal, "AddContent", request);
     let block = request
         .block
         .ok_or_else(|| invalid("block", "must be given"))?;
@@ -95,7 +102,7 @@ pub(super) fn update_content(
     principal: Principal,
     mut request: v1::UpdateContentRequest,
 ) -> Result<Write, Status> {
-    let envelope = envelope!(principal, request);
+    let envelope = envelope!(principal, "UpdateContent", request);
     let block = request
         .block
         .ok_or_else(|| invalid("block", "must be given"))?;
@@ -111,7 +118,7 @@ pub(super) fn publish_event(
     mut request: v1::PublishEventRequest,
 ) -> Result<Write, Status> {
     Ok(Write {
-        request: envelope!(principal, request),
+        request: envelope!(principal, "PublishEvent", request),
         detail: String::new(),
         command: Command::Publish {
             name: fields::id("name", &request.name, Label::parse)?,
@@ -124,7 +131,7 @@ pub(super) fn end_message(
     principal: Principal,
     mut request: v1::EndMessageRequest,
 ) -> Result<Write, Status> {
-    let envelope = envelope!(principal, request);
+    let envelope = envelope!(principal, "EndMessage", request);
     let state = match fields::known("state", request.state)? {
         v1::MessageState::Unspecified | v1::MessageState::Completed => MessageState::Completed,
         v1::MessageState::Failed => MessageState::Failed,
@@ -154,7 +161,7 @@ pub(super) fn start_task(
     principal: Principal,
     mut request: v1::StartTaskRequest,
 ) -> Result<Write, Status> {
-    let envelope = envelope!(principal, request);
+    let envelope = envelope!(principal, "StartTask", request);
     let id = fields::id_or_fresh("task_id", &request.task_id, TaskId::parse)?;
     fields::optional_id("queue", &request.queue, Label::parse)?;
     let placeholder = request.placeholder.unwrap_or_default();
@@ -188,7 +195,7 @@ pub(super) fn update_task(
     principal: Principal,
     mut request: v1::UpdateTaskRequest,
 ) -> Result<Write, Status> {
-    let envelope = envelope!(principal, request);
+    let envelope = envelope!(principal, "UpdateTask", request);
     let id = fields::id("task_id", &request.task_id, TaskId::parse)?;
     let status = status_from_v1(fields::known("status", request.status)?);
     if request
@@ -230,7 +237,7 @@ pub(super) fn cancel_task(
     principal: Principal,
     mut request: v1::CancelTaskRequest,
 ) -> Result<Write, Status> {
-    let envelope = envelope!(principal, request);
+    let envelope = envelope!(principal, "CancelTask", request);
     let id = fields::id("task_id", &request.task_id, TaskId::parse)?;
     fields::text("reason", &request.reason, limits::NOTE_BYTES_MAX)?;
     let reason = match request.reason {
