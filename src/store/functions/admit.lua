@@ -8,7 +8,7 @@
               2  time     in microseconds
               3  ttl      in milliseconds
               4  owner    '' for any
-  Returns     ok        the session's user
+  Returns     ok        the session's user, 1 where the entry is new
               missing | closed
 ]]
 local function admit(keys, args)
@@ -19,11 +19,13 @@ local function admit(keys, args)
   elseif held[2] then
     return { 'closed' }
   end
-  call('ZADD', keys[2], 'NX', args[2], args[1])
-  call('HSET', keys[1], 'updated', args[2])
+  local is_new = call('ZADD', keys[2], 'NX', args[2], args[1])
+  if is_new == 1 then
+    call('HSET', keys[1], 'updated', args[2])
+  end
   call('PEXPIRE', keys[1], args[3])
   call('PEXPIRE', keys[2], args[3])
-  return { 'ok', held[1] }
+  return { 'ok', held[1], is_new }
 end
 
 register('admit', admit)
