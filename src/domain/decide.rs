@@ -95,8 +95,9 @@ impl Message {
             None => self.tail(),
             Some(id) => Some(self.block(id).ok_or(Refusal::BlockUnknown(id.clone()))?),
         };
-        let text = tail.and_then(|block| block.content.as_ref()?.text());
-        let length = text.unwrap_or_default().len() as u64;
+        let content = tail.and_then(|block| block.content.as_ref());
+        let text = content.and_then(Content::text);
+        let length = content.map_or(0, Content::size);
         match append.expected_offset {
             Some(offset) if text.is_some_and(|text| holds(text, offset, &append.delta)) => {
                 return Ok(Vec::new());

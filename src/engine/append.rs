@@ -1,10 +1,9 @@
 //! Appending text.
 
-use super::{Engine, EngineError, Receipt, Request, clock};
+use super::{ContentSource, Engine, EngineError, Receipt, Request, clock};
 use crate::{
     domain::{
         command::{AppendText, Command},
-        event::Change,
         ids::BlockId,
         limits,
         refusal::Refusal,
@@ -111,24 +110,34 @@ impl Engine {
     }
 
     async fn open_and_append(&self, wanted: &AppendRequest) -> Result<AppendOutcome, EngineError> {
+        if let Some(outcome) = self.applied_before_sealing(wanted).await? {
+            return Ok(outcome);
+        }
+        let command = Command::AppendText(wanted.append.clone());
+        let written = self.write(&wanted.request, &command).await?;
+        Ok(from_detail(written.receipt, &written.detail))
+    }
+
+    /// A block that was sealed may hold the text at its offset already, perhaps
+    /// out of line.
+    async fn applied_before_sealing(
+        &self,
+        wanted: &AppendRequest,
+    ) -> Result<Option<AppendOutcome>, EngineError> {
         let AppendRequest { request, append } = wanted;
-        // Where nobody is faster, the text begins the block that is opened.
-        let block = append.block.as_ref().unwrap_or(&append.new_block);
-        let detail = format!("{block} {}", append.expected_offset.unwrap_or_default());
-        let command = Command::AppendText(append.clone());
-        let written = self.write(request, &command, &detail).await?;
-        let place = written.changes.iter().find_map(|change| match change {
-            Change::TextAppended { block, offset, .. } => Some((block.to_string(), *offset)),
-            _ => None,
-        });
-        Ok(match place {
-            Some((block, offset)) => AppendOutcome {
-                receipt: written.receipt,
-                block,
-                offset,
-            },
-            None => from_detail(written.receipt, &written.detail),
-        })
+        let (Some(block), Some(offset)) = (&append.block, append.expected_offset) else {
+            return Ok(None);
+        };
+        let source = ContentSource::Block(request.message.clone(), block.clone());
+        let length = append.delta.len() as u64;
+        let held = self.read_content(&request.principal, &source, offset, length);
+        match held.await {
+            Ok((_, held)) if held == append.delta => {
+                self.applied(wanted, block.clone(), offset).await.map(Some)
+            }
+            Ok(_) | Err(EngineError::Refused(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Engine, EngineError, clock};
 use crate::{
     domain::{
         Time,
-        command::Command,
+        command::{Command, StartTask, UpdateTask},
         cursor::Cursor,
         event::{Change, Event},
         ids::{ContentId, MessageId, RequestId},
@@ -74,22 +74,19 @@ impl Receipt {
 pub struct Written {
     /// Where.
     pub receipt: Receipt,
-    /// What was caused; empty for one that was made before.
-    pub changes: Vec<Change>,
     /// The message after it.
     pub message: Message,
-    /// What the write was about, as its first answer said it.
+    /// What the write was about: a task or block, for an append the block and
+    /// the offset.
     pub detail: String,
 }
 
 impl Engine {
-    /// Makes a write, once. `detail` is what a repeat's answer needs to know
-    /// besides the place.
+    /// Makes a write, once.
     pub async fn write(
         &self,
         request: &Request,
         command: &Command,
-        detail: &str,
     ) -> Result<Written, EngineError> {
         for round in 0..DECISIONS_MAX {
             if round > 4 {
@@ -101,6 +98,7 @@ impl Engine {
             }
             let now = clock::now();
             let changes = loaded.message.decide(command, request.fence, now)?;
+            let detail = detail(command, &loaded.message, &changes);
             if changes.is_empty() {
                 return Ok(repeated(loaded.message, detail));
             }
@@ -117,7 +115,7 @@ impl Engine {
         request: &Request,
         loaded: &Loaded,
         mut changes: Vec<Change>,
-        detail: &str,
+        detail: String,
         now: Time,
     ) -> Result<Option<Written>, EngineError> {
         let blobs = offload(Some(&loaded.message), &mut changes, fresh_content);
@@ -132,7 +130,7 @@ impl Engine {
             request: request
                 .repeat
                 .as_ref()
-                .map(|(id, fingerprint)| (id, fingerprint.as_str(), detail)),
+                .map(|(id, fingerprint)| (id, fingerprint.as_str(), detail.as_str())),
         };
         match self.store.commit(commit).await? {
             Committed::Done(sequence) => {
@@ -140,9 +138,8 @@ impl Engine {
                 after.head.sequence = sequence;
                 Ok(Some(Written {
                     receipt: Receipt::new(after.head),
-                    changes,
                     message: after,
-                    detail: detail.to_owned(),
+                    detail,
                 }))
             }
             Committed::Conflict | Committed::Exists => Ok(None),
@@ -171,7 +168,6 @@ fn recall(request: &Request, loaded: &Loaded) -> Result<Option<Written>, Refusal
         None => Ok(None),
         Some(repeat) if repeat.fingerprint == *fingerprint => Ok(Some(Written {
             receipt: Receipt::of_repeat(repeat.cursor),
-            changes: Vec::new(),
             message: loaded.message.clone(),
             detail: repeat.detail,
         })),
@@ -180,15 +176,38 @@ fn recall(request: &Request, loaded: &Loaded) -> Result<Option<Written>, Refusal
 }
 
 /// The answer to a write that the message itself shows to have been made.
-fn repeated(message: Message, detail: &str) -> Written {
+fn repeated(message: Message, detail: String) -> Written {
     Written {
         receipt: Receipt {
             deduplicated: true,
             ..Receipt::new(message.head)
         },
-        changes: Vec::new(),
         message,
-        detail: detail.to_owned(),
+        detail,
+    }
+}
+
+/// What the answer to a repeat needs to know besides the place: which block and
+/// offset, or which task.
+fn detail(command: &Command, message: &Message, changes: &[Change]) -> String {
+    match command {
+        Command::AppendText(append) => {
+            let appended = changes.iter().find_map(|change| match change {
+                Change::TextAppended { block, offset, .. } => Some((block, *offset)),
+                _ => None,
+            });
+            // Text that was there before is where it was expected.
+            let tail = message.tail().map_or(&append.new_block, |tail| &tail.id);
+            let held = append.block.as_ref().unwrap_or(tail);
+            let offset = append.expected_offset.unwrap_or_default();
+            let (block, offset) = appended.unwrap_or((held, offset));
+            format!("{block} {offset}")
+        }
+        Command::AddContent(block) => block.id.to_string(),
+        Command::StartTask(StartTask { id, .. })
+        | Command::UpdateTask(UpdateTask { id, .. })
+        | Command::CancelTask { id, .. } => id.to_string(),
+        Command::UpdateContent(_) | Command::Publish { .. } | Command::End { .. } => String::new(),
     }
 }
 

@@ -31,15 +31,8 @@ type Chunks = Pin<Box<dyn Stream<Item = Result<v1::ReadContentResponse, Status>>
 
 impl Messages {
     async fn write(&self, write: Write) -> Result<Written, Status> {
-        let Write {
-            request,
-            command,
-            detail,
-        } = write;
-        self.0
-            .write(&request, &command, &detail)
-            .await
-            .map_err(from_engine)
+        let Write { request, command } = write;
+        self.0.write(&request, &command).await.map_err(from_engine)
     }
 }
 

@@ -25,14 +25,10 @@ pub(super) struct Tasks(pub(super) Engine);
 impl Tasks {
     /// Makes a write about a task, which is what its detail names.
     async fn write(&self, write: Write) -> Result<(Written, Option<v1::Task>), Status> {
-        let Write {
-            request,
-            command,
-            detail,
-        } = write;
+        let Write { request, command } = write;
         let written = self
             .0
-            .write(&request, &command, &detail)
+            .write(&request, &command)
             .await
             .map_err(from_engine)?;
         let id = TaskId::parse(&written.detail).ok();

@@ -18,11 +18,10 @@ use crate::{
     wire::{content::kind_from_v1, message::role_from_v1, task::status_from_v1},
 };
 
-/// A write, and what the answer to its repeat needs to know.
+/// A write.
 pub(super) struct Write {
     pub(super) request: Request,
     pub(super) command: Command,
-    pub(super) detail: String,
 }
 
 /// Clears the request id and reads what every write carries.
@@ -93,7 +92,6 @@ pub(super) fn add_content(
     let block = blocks::new_block("block", block)?;
     Ok(Write {
         request: envelope,
-        detail: block.id.to_string(),
         command: Command::AddContent(block),
     })
 }
@@ -108,7 +106,6 @@ pub(super) fn update_content(
         .ok_or_else(|| invalid("block", "must be given"))?;
     Ok(Write {
         request: envelope,
-        detail: String::new(),
         command: Command::UpdateContent(blocks::update("block", block)?),
     })
 }
@@ -119,7 +116,6 @@ pub(super) fn publish_event(
 ) -> Result<Write, Status> {
     Ok(Write {
         request: envelope!(principal, "PublishEvent", request),
-        detail: String::new(),
         command: Command::Publish {
             name: fields::id("name", &request.name, Label::parse)?,
             data: fields::metadata("data", request.data.as_ref())?,
@@ -149,7 +145,6 @@ pub(super) fn end_message(
     fields::text("error", &request.error, limits::NOTE_BYTES_MAX)?;
     Ok(Write {
         request: envelope,
-        detail: String::new(),
         command: Command::End {
             state,
             error: request.error,
@@ -175,7 +170,6 @@ pub(super) fn start_task(
     let metadata = fields::metadata("placeholder.metadata", placeholder.metadata.as_ref())?;
     Ok(Write {
         request: envelope,
-        detail: id.to_string(),
         command: Command::StartTask(StartTask {
             id,
             kind: fields::id("task_type", &request.task_type, Label::parse)?,
@@ -220,7 +214,6 @@ pub(super) fn update_task(
     });
     Ok(Write {
         request: envelope,
-        detail: id.to_string(),
         command: Command::UpdateTask(UpdateTask {
             id,
             status,
@@ -246,7 +239,6 @@ pub(super) fn cancel_task(
     };
     Ok(Write {
         request: envelope,
-        detail: id.to_string(),
         command: Command::CancelTask { id, reason },
     })
 }
