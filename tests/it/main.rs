@@ -3,6 +3,9 @@
 mod support;
 
 mod golden;
+mod inputs;
 mod property;
+mod repeats;
 mod watch_endings;
 mod watch_starts;
+mod writes;
