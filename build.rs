@@ -34,6 +34,7 @@ fn main() -> Result<(), Error> {
     fs::create_dir_all(&servers)?;
     tonic_prost_build::configure()
         .build_client(false)
+        .codec_path("crate::api::grpc::codec::RequestCodec")
         .out_dir(servers)
         .extern_path(
             ".throughline.v1.WatchMessageResponse",

@@ -30,7 +30,7 @@ pub struct CreateMessage {
     pub metadata: Metadata,
     /// The message that this one answers or replaces.
     pub parent: Option<MessageId>,
-    /// The first blocks.
+    /// The first blocks: at most 1,000, each with an id of its own.
     pub blocks: Vec<NewBlock>,
     /// End it at once.
     pub complete: bool,

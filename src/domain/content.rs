@@ -207,6 +207,14 @@ impl Content {
         }
     }
 
+    /// Length of the content, wherever it is; 0 for what is in the net.
+    pub fn size(&self) -> u64 {
+        match self.stored() {
+            Some(stored) => stored.size,
+            None => self.inline_size() as u64,
+        }
+    }
+
     /// Where the content is kept out of line.
     pub fn stored(&self) -> Option<&ContentRef> {
         match self {

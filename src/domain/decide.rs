@@ -19,23 +19,17 @@ use super::{
 type Decision = Result<Vec<Change>, Refusal>;
 
 /// The changes that make a message.
-pub fn create(command: &CreateMessage, now: Time) -> Decision {
+pub fn create(command: &CreateMessage, now: Time) -> Vec<Change> {
     let mut changes = vec![Change::Started {
         role: command.role,
         metadata: command.metadata.clone(),
         parent: command.parent.clone(),
     }];
-    within("blocks", command.blocks.len(), limits::BLOCKS_MAX)?;
-    for (index, block) in command.blocks.iter().enumerate() {
-        if command.blocks[..index].iter().any(|b| b.id == block.id) {
-            return Err(Refusal::BlockExists(block.id.clone()));
-        }
-        changes.extend(added(block, now));
-    }
+    changes.extend(command.blocks.iter().flat_map(|block| added(block, now)));
     if command.complete {
         changes.push(ended(MessageState::Completed, ""));
     }
-    Ok(changes)
+    changes
 }
 
 impl Message {
@@ -101,8 +95,9 @@ impl Message {
             None => self.tail(),
             Some(id) => Some(self.block(id).ok_or(Refusal::BlockUnknown(id.clone()))?),
         };
-        let text = tail.and_then(|block| block.content.as_ref()?.text());
-        let length = text.unwrap_or_default().len() as u64;
+        let content = tail.and_then(|block| block.content.as_ref());
+        let text = content.and_then(Content::text);
+        let length = content.map_or(0, Content::size);
         match append.expected_offset {
             Some(offset) if text.is_some_and(|text| holds(text, offset, &append.delta)) => {
                 return Ok(Vec::new());

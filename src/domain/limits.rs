@@ -4,6 +4,9 @@
 pub const ID_BYTES_MAX: usize = 128;
 /// Longest metadata, params or custom event data, in bytes of JSON.
 pub const METADATA_BYTES_MAX: usize = 16 * 1024;
+/// How deep metadata may be nested. Readers of protobuf give up at 100 messages
+/// in one another; a level of an object takes three.
+pub const METADATA_DEPTH_MAX: usize = 24;
 /// Longest delta of one append, in bytes.
 pub const DELTA_BYTES_MAX: usize = 256 * 1024;
 /// Largest content of one block, in bytes.

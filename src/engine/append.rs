@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Engine, EngineError, Receipt, Request, clock};
+use super::{ContentSource, Engine, EngineError, Receipt, Request, clock};
 use crate::{
     domain::{
         Time,
@@ -158,6 +158,9 @@ impl Engine {
     }
 
     async fn open_and_append(&self, wanted: &AppendRequest) -> Outcome {
+        if let Some(outcome) = self.applied_before_sealing(wanted).await? {
+            return Ok(outcome);
+        }
         let command = Command::AppendText(AppendText {
             block: wanted.block.clone(),
             new_block: clock::fresh_block(),
@@ -166,6 +169,28 @@ impl Engine {
         });
         let written = self.write(&wanted.request, &command).await?;
         from_detail(written.receipt, &written.detail)
+    }
+
+    /// A block that was sealed may hold the text at its offset already, perhaps
+    /// out of line.
+    async fn applied_before_sealing(
+        &self,
+        wanted: &AppendRequest,
+    ) -> Result<Option<AppendOutcome>, EngineError> {
+        let request = &wanted.request;
+        let (Some(block), Some(offset)) = (&wanted.block, wanted.expected_offset) else {
+            return Ok(None);
+        };
+        let source = ContentSource::Block(request.message.clone(), block.clone());
+        let length = wanted.delta.len() as u64;
+        let held = self.read_content(&request.principal, &source, offset, length);
+        match held.await {
+            Ok((_, held)) if held == wanted.delta => {
+                self.applied(wanted, block.clone(), offset).await.map(Some)
+            }
+            Ok(_) | Err(EngineError::Refused(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

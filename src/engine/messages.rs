@@ -50,13 +50,13 @@ impl Engine {
         command: &CreateMessage,
     ) -> Result<Created, EngineError> {
         let now = clock::now();
-        let mut changes = decide::create(command, now)?;
-        let user = match self
+        let mut changes = decide::create(command, now);
+        let (user, is_new) = match self
             .store
             .admit(session, id, principal.owner(), now)
             .await?
         {
-            Admission::Granted(user) => user,
+            Admission::Granted { user, is_new } => (user, is_new),
             Admission::Missing => return Err(Refusal::SessionUnknown(session.clone()).into()),
             Admission::Closed => {
                 let closed = Refusal::SessionClosed(session.clone());
@@ -76,10 +76,13 @@ impl Engine {
             blobs: &blobs,
             request: None,
         };
-        let (committed, touched) = tokio::join!(
-            self.store.commit(commit),
-            self.store.touch_user(&user, session, now)
-        );
+        let touch = async {
+            match is_new {
+                true => self.store.touch_user(&user, session, now).await,
+                false => Ok(()),
+            }
+        };
+        let (committed, touched) = tokio::join!(self.store.commit(commit), touch);
         touched?;
         if committed? != Committed::Exists {
             return Ok(Created {

@@ -28,8 +28,13 @@ const SESSION_MESSAGES_MAX: usize = 1_000_000;
 /// Whether a message may be created in a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {
-    /// It may, and is in the session's index; whose session it is.
-    Granted(UserId),
+    /// It may, and is in the session's index.
+    Granted {
+        /// Whose session it is.
+        user: UserId,
+        /// It was not in the index before.
+        is_new: bool,
+    },
     /// There is no such session, or it is another user's.
     Missing,
     /// The session is closed.
@@ -85,7 +90,10 @@ impl Store {
         Ok(match outcome.word.as_str() {
             "ok" => {
                 let user: String = outcome.take()?;
-                Admission::Granted(UserId::parse(&user).map_err(StoreError::corrupt)?)
+                Admission::Granted {
+                    user: UserId::parse(&user).map_err(StoreError::corrupt)?,
+                    is_new: outcome.take()?,
+                }
             }
             "missing" => Admission::Missing,
             "closed" => Admission::Closed,

@@ -259,7 +259,7 @@ macro_rules! body_from_v1 {
             None => Body::Inline(String::new()),
             Some(v1::$module::Source::Text(text)) => Body::Inline(text),
             Some(v1::$module::Source::ContentRef(reference)) => {
-                Body::Stored(reference_from_v1(reference)?)
+                Body::Stored(reference_from_v1(reference).map_err(|e| e.within("content_ref"))?)
             }
         }
     };
@@ -272,7 +272,7 @@ macro_rules! media_source_from_v1 {
             Some(v1::$module::Source::Url(url)) => Source::Url(url),
             Some(v1::$module::Source::Data(bytes)) => Source::Inline(bytes),
             Some(v1::$module::Source::ContentRef(reference)) => {
-                Source::Stored(reference_from_v1(reference)?)
+                Source::Stored(reference_from_v1(reference).map_err(|e| e.within("content_ref"))?)
             }
         }
     };

@@ -65,6 +65,7 @@ fn limits_to_v1(engine: &Engine) -> v1::Limits {
     v1::Limits {
         id_bytes: count(limits::ID_BYTES_MAX),
         metadata_bytes: count(limits::METADATA_BYTES_MAX),
+        metadata_depth: count(limits::METADATA_DEPTH_MAX),
         delta_bytes: count(limits::DELTA_BYTES_MAX),
         block_bytes: count(limits::BLOCK_BYTES_MAX),
         blocks_per_message: count(limits::BLOCKS_MAX),

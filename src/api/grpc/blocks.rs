@@ -1,5 +1,7 @@
 //! Blocks as clients describe them.
 
+use std::collections::HashSet;
+
 use tonic::Status;
 
 use super::fields;
@@ -14,6 +16,59 @@ use crate::{
     proto::{self as v1, BlockState},
     wire::content::{content_from_v1, field_name},
 };
+
+/// The first blocks of a message.
+pub(super) fn new_blocks(
+    field: &str,
+    blocks: Vec<v1::ContentBlock>,
+) -> Result<Vec<NewBlock>, Status> {
+    if blocks.len() > limits::BLOCKS_MAX {
+        let problem = format!(
+            "must be at most {}, not {}",
+            limits::BLOCKS_MAX,
+            blocks.len()
+        );
+        return Err(invalid(field, problem));
+    }
+    let mut ids = HashSet::new();
+    let parse = |(index, block)| {
+        let field = format!("{field}[{index}]");
+        let block = new_block(&field, block)?;
+        match ids.insert(block.id.clone()) {
+            true => Ok(block),
+            false => Err(invalid(
+                &path(&field, "block_id"),
+                "must be another than before",
+            )),
+        }
+    };
+    blocks.into_iter().enumerate().map(parse).collect()
+}
+
+/// A block that cannot be appended to.
+pub(super) fn sealed(field: &str, block: v1::ContentBlock) -> Result<NewBlock, Status> {
+    let block = new_block(field, block)?;
+    match block.open {
+        false => Ok(block),
+        true => Err(invalid(&path(field, "state"), "must be SEALED")),
+    }
+}
+
+/// Refuses a placeholder that says more than what is to come.
+pub(super) fn describes_only(field: &str, block: &v1::ContentBlock) -> Result<(), Status> {
+    let others = [
+        ("state", block.state != v1::BlockState::Unspecified as i32),
+        ("task_id", !block.task_id.is_empty()),
+        ("error", !block.error.is_empty()),
+        ("create_time", block.create_time.is_some()),
+        ("update_time", block.update_time.is_some()),
+        ("content", block.content.is_some()),
+    ];
+    match others.iter().find(|(_, is_given)| *is_given) {
+        Some((other, _)) => Err(invalid(&path(field, other), "must not be given")),
+        None => Ok(()),
+    }
+}
 
 /// A block that is to be added.
 pub(super) fn new_block(field: &str, block: v1::ContentBlock) -> Result<NewBlock, Status> {

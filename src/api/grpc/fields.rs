@@ -49,12 +49,27 @@ pub(super) fn id_or_fresh<T>(
     }
 }
 
-/// A free-form object of at most 16 KiB.
+/// A free-form object of at most 16 KiB, not nested too deep to be read again.
 pub(super) fn metadata(field: &str, object: Option<&Struct>) -> Result<Metadata, Status> {
     let metadata = metadata_from_v1(object, field)?;
+    let depth = 1 + metadata.values().map(depth).max().unwrap_or_default();
+    if depth > limits::METADATA_DEPTH_MAX {
+        let problem = format!("must be nested at most {} deep", limits::METADATA_DEPTH_MAX);
+        return Err(invalid(field, problem));
+    }
     let length = serde_json::to_string(&metadata).map_or(0, |json| json.len());
     length_within(field, length, limits::METADATA_BYTES_MAX)?;
     Ok(metadata)
+}
+
+/// How many objects and lists are in one another.
+fn depth(value: &serde_json::Value) -> usize {
+    use serde_json::Value as Json;
+    match value {
+        Json::Object(object) => 1 + object.values().map(depth).max().unwrap_or_default(),
+        Json::Array(list) => 1 + list.iter().map(depth).max().unwrap_or_default(),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => 0,
+    }
 }
 
 /// A text of at most `max` bytes.
@@ -84,9 +99,11 @@ pub(super) fn page_size(size: i32) -> Result<usize, Status> {
     }
 }
 
-/// What every write carries. `payload` is the request without its request id.
+/// What every write carries. `payload` is the request without its request id,
+/// of this method.
 pub(super) fn request(
     principal: Principal,
+    method: &str,
     message_id: &str,
     fence: u64,
     request_id: &str,
@@ -97,13 +114,17 @@ pub(super) fn request(
         principal,
         message: id("message_id", message_id, MessageId::parse)?,
         fence,
-        repeat: repeat.map(|id| (id, fingerprint(payload))),
+        repeat: repeat.map(|id| (id, fingerprint(method, payload))),
     })
 }
 
-/// A digest of a request: 64 bits tell payloads of one request id apart.
-fn fingerprint(payload: &impl prost::Message) -> String {
-    let digest = Sha256::digest(payload.encode_to_vec());
+/// A digest of a request: 64 bits tell payloads of one request id apart. The
+/// requests of two methods may be the same bytes.
+fn fingerprint(method: &str, payload: &impl prost::Message) -> String {
+    let digest = Sha256::new()
+        .chain_update(method)
+        .chain_update(payload.encode_to_vec())
+        .finalize();
     digest[..8]
         .iter()
         .map(|byte| format!("{byte:02x}"))

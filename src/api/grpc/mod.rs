@@ -2,6 +2,7 @@
 
 mod admin;
 mod blocks;
+mod codec;
 mod fields;
 mod messages;
 mod page_token;

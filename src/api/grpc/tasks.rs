@@ -8,7 +8,7 @@ use super::{
     writes::{self, Write},
 };
 use crate::{
-    api::status::{from_engine, unimplemented},
+    api::status::{from_engine, invalid, unimplemented},
     domain::{
         ids::{MessageId, TaskId},
         message::Message,
@@ -89,11 +89,11 @@ impl TaskService for Tasks {
     ) -> Answer<v1::ListTasksResponse> {
         let (principal, request) = open(request);
         let message = fields::id("message_id", &request.message_id, MessageId::parse)?;
-        let statuses = request
-            .statuses
-            .iter()
-            .map(|status| fields::known("statuses", *status).map(status_from_v1));
-        let statuses: Vec<Option<TaskStatus>> = statuses.collect::<Result<_, _>>()?;
+        let statuses = request.statuses.iter().map(|status| {
+            status_from_v1(fields::known("statuses", *status)?)
+                .ok_or_else(|| invalid("statuses", "must name statuses"))
+        });
+        let statuses: Vec<TaskStatus> = statuses.collect::<Result<_, _>>()?;
         let size = fields::page_size(request.page_size)?;
         let after = page_token::read(&request.page_token, TaskId::parse)?;
         let view = self
@@ -110,7 +110,7 @@ impl TaskService for Tasks {
             .iter()
             .zip(0u64..)
             .filter(|(task, number)| {
-                let is_wanted = statuses.is_empty() || statuses.contains(&Some(task.status));
+                let is_wanted = statuses.is_empty() || statuses.contains(&task.status);
                 *number >= first && is_wanted
             })
             .peekable();

@@ -26,10 +26,17 @@ pub(super) struct Write {
 
 /// Clears the request id and reads what every write carries.
 macro_rules! envelope {
-    ($principal:expr, $request:ident) => {{
+    ($principal:expr, $method:literal, $request:ident) => {{
         let request_id = std::mem::take(&mut $request.request_id);
         let (message_id, fence) = ($request.message_id.clone(), $request.fence);
-        fields::request($principal, &message_id, fence, &request_id, &$request)?
+        fields::request(
+            $principal,
+            $method,
+            &message_id,
+            fence,
+            &request_id,
+            &$request,
+        )?
     }};
 }
 
@@ -44,16 +51,11 @@ pub(super) fn create_message(
         &request.parent_message_id,
         MessageId::parse,
     )?;
-    let blocks = request
-        .blocks
-        .into_iter()
-        .enumerate()
-        .map(|(index, block)| blocks::new_block(&format!("blocks[{index}]"), block));
     let command = CreateMessage {
         role: role_from_v1(role).ok_or_else(|| invalid("role", "must be given"))?,
         metadata: fields::metadata("metadata", request.metadata.as_ref())?,
         parent,
-        blocks: blocks.collect::<Result<_, _>>()?,
+        blocks: blocks::new_blocks("blocks", request.blocks)?,
         complete: request.complete,
     };
     Ok((session, message, command))
@@ -63,7 +65,7 @@ pub(super) fn append_text(
     principal: Principal,
     mut request: v1::AppendTextRequest,
 ) -> Result<AppendRequest, Status> {
-    let envelope = envelope!(principal, request);
+    let envelope = envelope!(principal, "AppendText", request);
     if request.delta.is_empty() {
         return Err(invalid("delta", "must not be empty"));
     }
@@ -80,7 +82,7 @@ pub(super) fn add_content(
     principal: Principal,
     mut request: v1::AddContentRequest,
 ) -> Result<Write, Status> {
-    let envelope = envelope!(principal, request);
+    let envelope = envelope!(principal, "AddContent", request);
     let block = request
         .block
         .ok_or_else(|| invalid("block", "must be given"))?;
@@ -95,7 +97,7 @@ pub(super) fn update_content(
     principal: Principal,
     mut request: v1::UpdateContentRequest,
 ) -> Result<Write, Status> {
-    let envelope = envelope!(principal, request);
+    let envelope = envelope!(principal, "UpdateContent", request);
     let block = request
         .block
         .ok_or_else(|| invalid("block", "must be given"))?;
@@ -110,7 +112,7 @@ pub(super) fn publish_event(
     mut request: v1::PublishEventRequest,
 ) -> Result<Write, Status> {
     Ok(Write {
-        request: envelope!(principal, request),
+        request: envelope!(principal, "PublishEvent", request),
         command: Command::Publish {
             name: fields::id("name", &request.name, Label::parse)?,
             data: fields::metadata("data", request.data.as_ref())?,
@@ -122,7 +124,7 @@ pub(super) fn end_message(
     principal: Principal,
     mut request: v1::EndMessageRequest,
 ) -> Result<Write, Status> {
-    let envelope = envelope!(principal, request);
+    let envelope = envelope!(principal, "EndMessage", request);
     let state = match fields::known("state", request.state)? {
         v1::MessageState::Unspecified | v1::MessageState::Completed => MessageState::Completed,
         v1::MessageState::Failed => MessageState::Failed,
@@ -151,16 +153,11 @@ pub(super) fn start_task(
     principal: Principal,
     mut request: v1::StartTaskRequest,
 ) -> Result<Write, Status> {
-    let envelope = envelope!(principal, request);
+    let envelope = envelope!(principal, "StartTask", request);
     let id = fields::id_or_fresh("task_id", &request.task_id, TaskId::parse)?;
     fields::optional_id("queue", &request.queue, Label::parse)?;
     let placeholder = request.placeholder.unwrap_or_default();
-    if placeholder.content.is_some() {
-        return Err(invalid(
-            "placeholder.content",
-            "must not be given: it is what is to come",
-        ));
-    }
+    blocks::describes_only("placeholder", &placeholder)?;
     let kind = fields::known("placeholder.content_type", placeholder.content_type)?;
     let block = fields::id_or_fresh(
         "placeholder.block_id",
@@ -189,7 +186,7 @@ pub(super) fn update_task(
     principal: Principal,
     mut request: v1::UpdateTaskRequest,
 ) -> Result<Write, Status> {
-    let envelope = envelope!(principal, request);
+    let envelope = envelope!(principal, "UpdateTask", request);
     let id = fields::id("task_id", &request.task_id, TaskId::parse)?;
     let status = status_from_v1(fields::known("status", request.status)?);
     if request
@@ -209,11 +206,8 @@ pub(super) fn update_task(
         ));
     }
     let content = request.content.map(|block| {
-        let metadata = fields::metadata("content.metadata", block.metadata.as_ref())?;
-        let content = block
-            .content
-            .ok_or_else(|| invalid("content.content", "must be one of the kinds"))?;
-        Ok::<_, Status>((metadata, blocks::content("content", content, false)?))
+        let result = blocks::sealed("content", block)?;
+        Ok::<_, Status>((result.metadata, result.content))
     });
     Ok(Write {
         request: envelope,
@@ -233,7 +227,7 @@ pub(super) fn cancel_task(
     principal: Principal,
     mut request: v1::CancelTaskRequest,
 ) -> Result<Write, Status> {
-    let envelope = envelope!(principal, request);
+    let envelope = envelope!(principal, "CancelTask", request);
     let id = fields::id("task_id", &request.task_id, TaskId::parse)?;
     fields::text("reason", &request.reason, limits::NOTE_BYTES_MAX)?;
     let reason = match request.reason {

@@ -13,7 +13,7 @@
               5  event     that announces it
               6  retained  entries that the log keeps
   Log:        the event, if the message is new to the index
-  Returns     ok        the session's user
+  Returns     ok        the session's user, 1 where the entry is new
               missing | closed
 ]]
 local function admit(keys, args)
@@ -24,14 +24,15 @@ local function admit(keys, args)
   elseif held[2] then
     return { 'closed' }
   end
-  if call('ZADD', keys[2], 'NX', args[2], args[1]) == 1 then
+  local is_new = call('ZADD', keys[2], 'NX', args[2], args[1])
+  if is_new == 1 then
     add_entry(keys[3], args[6], args[5], '1', true)
+    call('HSET', keys[1], 'updated', args[2])
   end
-  call('HSET', keys[1], 'updated', args[2])
   for _, key in ipairs(keys) do
     call('PEXPIRE', key, args[3])
   end
-  return { 'ok', held[1] }
+  return { 'ok', held[1], is_new }
 end
 
 register('admit', admit)

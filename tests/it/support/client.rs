@@ -217,34 +217,6 @@ impl Clients {
     }
 }
 
-/// A block of plain text.
-pub fn text_block(text: &str) -> v1::ContentBlock {
-    let source = v1::text_content::Source::Text(text.into());
-    let text = v1::TextContent {
-        source: Some(source),
-    };
-    v1::ContentBlock {
-        content: Some(v1::content_block::Content::Text(text)),
-        ..Default::default()
-    }
-}
-
-/// An image of these bytes.
-pub fn image_block(data: impl Into<bytes::Bytes>) -> v1::ContentBlock {
-    let image = v1::ImageContent {
-        source: Some(v1::image_content::Source::Data(data.into())),
-        media_type: "image/png".into(),
-        caption: "a picture".into(),
-        width: 640,
-        height: 480,
-        ..Default::default()
-    };
-    v1::ContentBlock {
-        content: Some(v1::content_block::Content::Image(image)),
-        ..Default::default()
-    }
-}
-
 /// Why a call was refused: its code and its reason.
 pub fn refusal<T: std::fmt::Debug>(answer: Result<T>) -> (Code, String) {
     let status = answer.unwrap_err();

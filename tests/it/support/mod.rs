@@ -1,11 +1,13 @@
 //! What the tests stand on: a Redis, instances of the service, clients.
 
+mod blocks;
 mod client;
 mod redis;
+mod rpc;
 mod watch;
 mod world;
 
-pub use self::{client::*, redis::Redis, watch::Watch, world::World};
+pub use self::{blocks::*, client::*, redis::Redis, rpc::Rpc, watch::Watch, world::World};
 
 use std::{future::Future, time::Duration};
 

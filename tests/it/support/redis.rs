@@ -1,6 +1,7 @@
 //! A redis-server of the test's own, on a free port.
 
 use std::{
+    collections::BTreeMap,
     net::TcpListener,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -53,6 +54,23 @@ impl Redis {
         keys
     }
 
+    /// All keys with a digest of what they hold, for before and after.
+    pub async fn contents(&self) -> BTreeMap<String, String> {
+        let mut contents = BTreeMap::new();
+        for key in self.keys().await {
+            let digest: Vec<String> = self.run(&["DEBUG", "DIGEST-VALUE", &key]).await;
+            contents.insert(key, digest.concat());
+        }
+        contents
+    }
+
+    /// What is left of a key's life.
+    pub async fn ttl(&self, key: &str) -> Duration {
+        let millis: i64 = self.run(&["PTTL", key]).await;
+        let millis = u64::try_from(millis).unwrap_or_else(|_| panic!("{key} has no end"));
+        Duration::from_millis(millis)
+    }
+
     /// Kills the server as a crash would.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -100,6 +118,7 @@ fn spawn(port: u16, directory: &TempDir) -> Child {
     Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--appendonly", "yes"])
+        .args(["--enable-debug-command", "yes"])
         .arg("--dir")
         .arg(directory.path())
         .stdout(Stdio::null())

@@ -1,0 +1,82 @@
+//! How requests are read: by prost, with errors from the one table.
+
+use tonic::{
+    Status,
+    codec::{BufferSettings, Codec, DecodeBuf, Decoder},
+};
+use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
+
+use crate::api::status::invalid;
+
+/// Reads `U` and writes `T`.
+pub(super) struct RequestCodec<T, U>(ProstCodec<T, U>);
+
+impl<T, U> Default for RequestCodec<T, U> {
+    fn default() -> Self {
+        Self(ProstCodec::new())
+    }
+}
+
+impl<T, U> Codec for RequestCodec<T, U>
+where
+    T: prost::Message + Send + 'static,
+    U: prost::Message + Default + Send + 'static,
+{
+    type Encode = T;
+    type Decode = U;
+    type Encoder = ProstEncoder<T>;
+    type Decoder = RequestDecoder<U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        self.0.encoder()
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        RequestDecoder(self.0.decoder())
+    }
+}
+
+/// Refuses what is no `U` as the caller's mistake, which prost does not.
+pub(super) struct RequestDecoder<U>(ProstDecoder<U>);
+
+impl<U: prost::Message + Default> Decoder for RequestDecoder<U> {
+    type Item = U;
+    type Error = Status;
+
+    fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+        self.0
+            .decode(bytes)
+            .map_err(|status| invalid(field(status.message()), "cannot be read"))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        self.0.buffer_settings()
+    }
+}
+
+/// The field of the request that prost could not read. Prost names all on the
+/// way to it as `Message.field: `, the request's own last.
+fn field(error: &str) -> &str {
+    error
+        .split(": ")
+        .filter_map(|part| part.split_once('.'))
+        .filter(|(_, field)| !field.contains(' '))
+        .last()
+        .map_or("", |(_, field)| field)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_field_is_the_outermost_that_prost_names() {
+        let text = "failed to decode Protobuf message: Value.kind: Struct.fields: \
+                    Request.metadata: invalid string value: data is not UTF-8 encoded";
+        assert_eq!(field(text), "metadata");
+        assert_eq!(
+            field("failed to decode Protobuf message: buffer underflow"),
+            ""
+        );
+    }
+}
