@@ -18,7 +18,7 @@ use super::{Engine, EngineError, events::READ_ENTRIES};
 use crate::{
     domain::{
         cursor::{Cursor, Position, Start},
-        ids::MessageId,
+        ids::{MessageId, SessionId, UserId},
         message::MessageState,
         principal::Principal,
         refusal::Refusal,
@@ -41,6 +41,9 @@ pub struct WatchRequest {
     pub principal: Principal,
     /// Which message.
     pub message: MessageId,
+    /// In which session, where that matters: announced may be what was then
+    /// found to belong elsewhere.
+    pub session: Option<SessionId>,
     /// From where.
     pub start: Start,
     /// Refuse rather than send a gap and a snapshot.
@@ -238,7 +241,7 @@ impl Watcher {
             return Ok(None);
         };
         let message = loaded.message;
-        self.authorize(&message.user)?;
+        self.authorize(&message.user, &message.session)?;
         let state = message.state;
         let log = self.engine.store.message_log(&message.id, &message.session);
         self.opened_at(log, message.head, state);
@@ -265,7 +268,7 @@ impl Watcher {
         let Some(page) = page else {
             return Ok(None);
         };
-        self.authorize(&page.user)?;
+        self.authorize(&page.user, page.log.session())?;
         let (log, head, state) = (page.log.clone(), page.head, page.state);
         let (gap, events) = match place {
             Some(place) => match page.resume(place) {
@@ -323,8 +326,12 @@ impl Watcher {
         self.open_with_snapshot(Some(gap)).await
     }
 
-    fn authorize(&self, owner: &crate::domain::ids::UserId) -> Result<(), Refusal> {
+    fn authorize(&self, owner: &UserId, session: &SessionId) -> Result<(), Refusal> {
         let unknown = Refusal::MessageUnknown(self.request.message.clone());
+        let wanted = self.request.session.as_ref();
+        if wanted.is_some_and(|wanted| wanted != session) {
+            return Err(unknown);
+        }
         self.request.principal.authorize(owner, unknown)
     }
 

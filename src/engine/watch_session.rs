@@ -264,6 +264,7 @@ impl SessionWatcher {
         let steps = self.engine.watch(WatchRequest {
             principal: self.principal.clone(),
             message: message.clone(),
+            session: Some(self.session.clone()),
             start,
             fail_on_gap: false,
             wait_for_create: (cursor == Cursor::BEGINNING).then_some(BIRTH_MAX),

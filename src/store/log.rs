@@ -87,6 +87,11 @@ pub struct Log {
 }
 
 impl Log {
+    /// The session that it is of, or that its message is of.
+    pub fn session(&self) -> &SessionId {
+        &self.session
+    }
+
     /// Tells logs apart.
     pub fn name(&self) -> &str {
         &self.key

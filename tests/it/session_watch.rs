@@ -131,6 +131,41 @@ async fn a_message_that_came_and_went_while_a_watcher_was_away_is_sent_whole() {
 }
 
 #[tokio::test]
+async fn a_message_of_another_session_is_not_sent() {
+    let world = World::start().await;
+    world.a().message("m").await;
+    world.a().session("other").await;
+    let request = v1::WatchSessionRequest {
+        session_id: "other".into(),
+        ..Default::default()
+    };
+    let response = world
+        .b()
+        .sessions
+        .clone()
+        .watch_session(request)
+        .await
+        .unwrap();
+    let mut watch = SessionWatch {
+        frames: response.into_inner(),
+        token: String::new(),
+    };
+    watch.caught_up().await;
+    for message in ["m", "own"] {
+        let request = v1::CreateMessageRequest {
+            session_id: "other".into(),
+            message_id: message.into(),
+            role: v1::Role::User.into(),
+            ..Default::default()
+        };
+        let created = world.a().messages.clone().create_message(request).await;
+        assert_eq!(created.is_ok(), message == "own");
+    }
+    world.a().append("m", "secret").await.unwrap();
+    assert_eq!(watch.event().await.message_id, "own");
+}
+
+#[tokio::test]
 async fn fifty_messages_through_two_instances_survive_a_hundred_cuts() {
     const MESSAGES: usize = 50;
     const DELTAS: usize = 40;

@@ -58,6 +58,7 @@ pub(super) fn watch(
     let request = WatchRequest {
         principal,
         message: fields::id("message_id", &request.message_id, MessageId::parse)?,
+        session: None,
         start: request
             .cursor
             .parse()
