@@ -4,8 +4,10 @@ mod support;
 
 mod bench;
 mod concurrency;
+mod crash;
 mod golden;
 mod inputs;
+mod outage;
 mod property;
 mod repeats;
 mod resume;

@@ -13,6 +13,7 @@ use throughline::{
     wire::event::event_from_v1,
 };
 use tonic::{Code, Status, transport::Channel};
+use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
 
 use super::Watch;
@@ -24,6 +25,7 @@ pub struct Clients {
     pub messages: MessageServiceClient<Channel>,
     pub tasks: TaskServiceClient<Channel>,
     pub admin: AdminServiceClient<Channel>,
+    pub health: HealthClient<Channel>,
 }
 
 type Result<T> = std::result::Result<T, Status>;
@@ -46,7 +48,8 @@ impl Clients {
             messages: MessageServiceClient::new(channel.clone())
                 .max_encoding_message_size(ANY_SIZE),
             tasks: TaskServiceClient::new(channel.clone()),
-            admin: AdminServiceClient::new(channel),
+            admin: AdminServiceClient::new(channel.clone()),
+            health: HealthClient::new(channel),
         }
     }
 

@@ -2,12 +2,15 @@
 
 mod blocks;
 mod client;
+mod program;
 mod redis;
 mod rpc;
 mod watch;
 mod world;
 
-pub use self::{blocks::*, client::*, redis::Redis, rpc::Rpc, watch::Watch, world::World};
+pub use self::{
+    blocks::*, client::*, program::*, redis::Redis, rpc::Rpc, watch::Watch, world::World,
+};
 
 use std::{future::Future, time::Duration};
 
@@ -29,4 +32,12 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: imp
         }
     })
     .await;
+}
+
+/// Sends a process a signal; 0 only asks whether it is there. False where it is
+/// not.
+#[allow(unsafe_code, reason = "the standard library has no signals")]
+pub fn signal(process: u32, signal: i32) -> bool {
+    // SAFETY: touches no memory. The tests signal processes they have started.
+    unsafe { libc::kill(process.cast_signed(), signal) == 0 }
 }

@@ -3,16 +3,20 @@
 use std::{
     collections::BTreeMap,
     net::TcpListener,
-    process::{Child, Command, Stdio},
+    process::{self, Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
-use redis::{Client, FromRedisValue};
+use redis::{Client, FromRedisValue, InfoDict};
 use tempfile::TempDir;
+
+use super::signal;
 
 /// A redis-server that lives as long as the test.
 pub struct Redis {
-    port: u16,
+    /// Where it listens.
+    pub port: u16,
     directory: TempDir,
     child: Child,
 }
@@ -85,20 +89,12 @@ impl Redis {
 
     /// Stops it from answering without closing a connection.
     pub fn freeze(&self) {
-        self.signal("-STOP");
+        assert!(signal(self.child.id(), libc::SIGSTOP));
     }
 
     /// Lets it answer again.
     pub fn thaw(&self) {
-        self.signal("-CONT");
-    }
-
-    fn signal(&self, signal: &str) {
-        let status = Command::new("kill")
-            .args([signal, &self.child.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(status.success());
+        assert!(signal(self.child.id(), libc::SIGCONT));
     }
 }
 
@@ -109,9 +105,18 @@ impl Drop for Redis {
     }
 }
 
+/// A port below those that the system gives to outgoing connections: one of
+/// them could take it while Redis is down.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let tried = TRIED.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + (process::id() * 100 + tried) % 20_000;
+        let port = u16::try_from(port).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn spawn(port: u16, directory: &TempDir) -> Child {
@@ -134,10 +139,15 @@ fn wait_until_up(port: u16, child: &mut Child) -> bool {
         if child.try_wait().unwrap().is_some() {
             return false;
         }
-        let ping = client
+        let info = client
             .get_connection_with_timeout(Duration::from_secs(1))
-            .and_then(|mut connection| ::redis::cmd("PING").query::<String>(&mut connection));
-        if ping.is_ok() {
+            .and_then(|mut connection| {
+                ::redis::cmd("INFO")
+                    .arg("server")
+                    .query::<InfoDict>(&mut connection)
+            });
+        // Another test's Redis may answer at the port while ours gives it up.
+        if info.is_ok_and(|info| info.get("process_id") == Some(child.id())) {
             return true;
         }
         std::thread::sleep(Duration::from_millis(5));
