@@ -5,6 +5,7 @@ mod support;
 mod bench;
 mod concurrency;
 mod crash;
+mod drain;
 mod golden;
 mod inputs;
 mod outage;
