@@ -41,7 +41,10 @@ impl Registry {
     pub(super) fn follow(&self, log: Log, head: Cursor, read: impl Fn(Arc<Topic>)) -> Follower {
         let mut topics = self.topics();
         if let Some(topic) = topics.get(log.name()).filter(|topic| topic.is_live()) {
-            return Follower::new(topic.clone());
+            if topic.may_hold(head) {
+                return Follower::new(topic.clone());
+            }
+            topic.set_standing(Standing::Changed);
         }
         let name = log.name().to_owned();
         let topic = Arc::new(Topic::new(log, head));

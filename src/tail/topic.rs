@@ -166,6 +166,16 @@ impl Topic {
         });
     }
 
+    /// Whether the log that was read here may have had this head: an earlier life
+    /// of it, or a history that was lost, has another event at the place.
+    pub(super) fn may_hold(&self, head: Cursor) -> bool {
+        let recent = self.recent();
+        let first = recent.frames.front().map(|first| first.cursor.sequence);
+        let at = first.and_then(|first| head.sequence.checked_sub(first));
+        let known = at.and_then(|at| recent.frames.get(usize::try_from(at).ok()?));
+        known.is_none_or(|known| known.cursor == head)
+    }
+
     /// What comes after `seen`.
     pub(super) fn after(&self, seen: Cursor) -> Ready {
         let recent = self.recent();

@@ -297,3 +297,27 @@ async fn slow_client(world: &World) -> Clients {
     let channel = channel.unwrap().initial_stream_window_size(65_535);
     Clients::of(channel.connect().await.unwrap())
 }
+
+#[tokio::test]
+async fn a_watch_of_a_new_life_is_given_no_events_of_an_earlier_one() {
+    let world = World::start().await;
+    world.a().message("m").await;
+    // The instance follows the first life, and holds its last events.
+    let mut before = world.a().watch("m", "0").await;
+    for delta in 0..20 {
+        world.b().append("m", &format!("{delta};")).await.unwrap();
+    }
+    before.events_until(|event| event.sequence == 22).await;
+
+    for key in world.redis.keys().await {
+        let _: i64 = world.redis.run(&["DEL", &key]).await;
+    }
+    world.b().message("m").await;
+    world.b().append("m", "anew").await.unwrap();
+    let mut watch = world.a().watch("m", "").await;
+    assert_eq!(watch.snapshot().await.text, "anew");
+    world.b().append("m", "!").await.unwrap();
+    let event = watch.event().await;
+    assert_eq!(event.sequence, 4);
+    assert!(matches!(event.payload, Some(Payload::TextDelta(delta)) if delta.delta == "!"));
+}
