@@ -344,8 +344,8 @@ impl Watcher {
             Some(_) => None,
             None => Some(self.engine.hub.follow(log, head)),
         };
-        if let Some(follower) = &mut self.follower {
-            self.beat = follower.news().beat;
+        if let Some(follower) = &self.follower {
+            self.beat = follower.beat();
         }
     }
 

@@ -173,13 +173,13 @@ impl SessionWatcher {
     ) -> Result<(Self, Frames), EngineError> {
         let after = resume.as_ref().map_or(0, |place| place.births.sequence);
         let page = engine.births(&principal, &session, after).await?;
-        let mut follower = engine.hub.follow(page.log.clone(), page.head);
+        let follower = engine.hub.follow(page.log.clone(), page.head);
         let mut watcher = Self {
             place: SessionPlace {
                 births: page.head,
                 open: BTreeMap::new(),
             },
-            beat: follower.news().beat,
+            beat: follower.beat(),
             engine,
             principal,
             session,

@@ -91,10 +91,15 @@ pub struct Follower {
 
 impl Follower {
     pub(super) fn new(topic: Arc<Topic>) -> Self {
-        Self {
-            news: topic.subscribe(),
-            topic,
-        }
+        let mut news = topic.subscribe();
+        // The log may have ended since it was found to go on.
+        news.mark_changed();
+        Self { news, topic }
+    }
+
+    /// How many heartbeats there have been.
+    pub fn beat(&self) -> u64 {
+        self.news.borrow().beat
     }
 
     /// What comes after `seen`.
