@@ -6,18 +6,25 @@ use prost::encoding::{
 };
 use redis::{Cmd, Value};
 
-use super::{Store, StoreError, functions, log::ENTRY_BYTES_MAX, reply::Outcome};
+use super::{
+    Store, StoreError,
+    log::ENTRY_BYTES_MAX,
+    reply::{Outcome, parse},
+};
 use crate::{
     domain::{
         Time,
         cursor::Cursor,
         ids::{BlockId, MessageId, RequestId, UserId},
-        limits::{self, ENTRY_EVENTS_MAX},
+        limits::ENTRY_EVENTS_MAX,
         message::MessageState,
     },
     proto as v1,
     wire::values::time_to_v1,
 };
+
+/// Arguments of the function before the first entry.
+const ARGUMENTS_BEFORE_ENTRIES: usize = 6;
 
 /// Text for an open block: all of it is appended, or nothing.
 #[derive(Debug)]
@@ -103,40 +110,46 @@ impl Store {
         }
         let is_repeatable = appends.iter().all(Append::is_repeatable);
         let answers = self.link.write_all(&calls, is_repeatable).await;
-        let parse = |(append, answer): (&Append<'_>, Result<Value, StoreError>)| {
-            parse(Outcome::parse(answer?)?, append)
+        let parse = |(append, answer): (&Append<'_>, Result<Value, StoreError>)| match answer? {
+            Value::Array(refusal) => parse_refusal(Outcome::parse(Value::Array(refusal))?),
+            place => parse_place(place, append),
         };
         appends.iter().zip(answers).map(parse).collect()
     }
 
     fn append_call(&self, append: &Append<'_>) -> Cmd {
         let text: String = append.deltas.iter().map(|delta| delta.text).collect();
+        let entries = entries(append);
         let keys = self.keys.of_message(append.message);
-        let mut call = functions::write("append", &[&keys[0], &keys[1]]);
+        let mut call = self.functions.write("append", &[&keys[0], &keys[1]]);
         call.arg(append.block.map_or("", BlockId::as_str))
             .arg(text)
-            .arg(append.time.timestamp_micros());
+            .arg(append.fence);
         match append.expected_offset {
             Some(offset) => call.arg(offset),
             None => call.arg(""),
         };
-        call.arg(append.fence)
-            .arg(append.owner.map_or("", UserId::as_str))
-            .arg(self.options.retained_entries)
-            .arg(limits::BLOCK_BYTES_MAX)
-            .arg(self.message_ttl_millis())
-            .arg(self.content_ttl_millis())
-            .arg(u8::from(self.freshness.is_due(append.message)))
-            .arg(append.deltas.len());
+        call.arg(append.deltas.len());
 
-        let entries = entries(append);
-        call.arg(entries.len());
+        // Most appends have no more to say, which makes them faster.
+        let refresh = self.freshness.is_due(append.message);
+        let has_requests = append.deltas.iter().any(|delta| delta.request.is_some());
+        let has_rest = refresh || has_requests || append.owner.is_some();
+        match has_rest {
+            true => call.arg(ARGUMENTS_BEFORE_ENTRIES + 3 * entries.len() + 1),
+            false => call.arg(""),
+        };
         for entry in &entries {
             call.arg(entry.events.as_slice())
                 .arg(entry.count)
                 .arg(entry.text_length);
         }
-        add_requests(&mut call, &append.deltas);
+        if has_rest {
+            call.arg(u8::from(refresh))
+                .arg(append.owner.map_or("", UserId::as_str))
+                .arg(append.time.timestamp_micros());
+            add_requests(&mut call, &append.deltas);
+        }
         call
     }
 }
@@ -149,12 +162,6 @@ impl Append<'_> {
 }
 
 fn add_requests(call: &mut Cmd, deltas: &[Delta<'_>]) {
-    call.arg(
-        deltas
-            .iter()
-            .filter(|delta| delta.request.is_some())
-            .count(),
-    );
     let mut place = 0;
     for (number, delta) in deltas.iter().enumerate() {
         if let Some((id, fingerprint)) = delta.request {
@@ -227,17 +234,27 @@ fn length_delimited(tag: u32, length: usize) -> usize {
     key_len(tag) + encoded_len_varint(length as u64) + length
 }
 
-fn parse(mut outcome: Outcome, append: &Append<'_>) -> Result<Appended, StoreError> {
+/// Reads "<sequence> <offset> <block>".
+fn parse_place(place: Value, append: &Append<'_>) -> Result<Appended, StoreError> {
+    let place: String = parse(place)?;
+    let mut parts = place.splitn(3, ' ');
+    let mut next = || parts.next().unwrap_or_default();
+    Ok(Appended::Done {
+        first: Cursor {
+            sequence: next().parse().map_err(StoreError::corrupt)?,
+            time: append.time,
+        },
+        offset: next().parse().map_err(StoreError::corrupt)?,
+        block: match (next(), append.block) {
+            (id, Some(block)) if id == block.as_str() => block.clone(),
+            (id, _) => BlockId::parse(id).map_err(StoreError::corrupt)?,
+        },
+    })
+}
+
+fn parse_refusal(mut outcome: Outcome) -> Result<Appended, StoreError> {
     let block = |id: String| BlockId::parse(&id).map_err(StoreError::corrupt);
     Ok(match outcome.word.as_str() {
-        "ok" => Appended::Done {
-            first: Cursor {
-                sequence: outcome.take()?,
-                time: append.time,
-            },
-            block: block(outcome.take()?)?,
-            offset: outcome.take()?,
-        },
         "repeat" => Appended::Repeated {
             cursor: outcome.take()?,
             detail: outcome.take()?,

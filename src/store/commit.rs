@@ -2,9 +2,7 @@
 
 use redis::{Cmd, ToRedisArgs};
 
-use super::{
-    Loaded, Store, StoreError, functions, log::encode, reply::Outcome, snapshot::changed_fields,
-};
+use super::{Loaded, Store, StoreError, log::encode, reply::Outcome, snapshot::changed_fields};
 use crate::domain::{
     Time,
     content::Block,
@@ -57,6 +55,7 @@ impl Store {
         Ok(match outcome.word.as_str() {
             "ok" => Committed::Done(outcome.take()?),
             "conflict" => Committed::Conflict,
+            "corrupt" => return Err(StoreError::corrupt("a message has no log")),
             "missing" => Committed::Missing,
             "exists" => Committed::Exists,
             _ => return Err(outcome.unknown()),
@@ -74,7 +73,7 @@ impl Store {
         let [message, text_prefix] = self.keys.of_message(&after.id);
         let mut keys = vec![message.as_str(), text_prefix.as_str()];
         keys.extend(contents.iter().map(String::as_str));
-        let mut call = functions::write("commit", &keys);
+        let mut call = self.functions.write("commit", &keys);
 
         let loaded = commit.before.map(|before| before.revision);
         // Not from 1 again: a message created anew must not look like the one
@@ -87,9 +86,6 @@ impl Store {
         )
         .arg(loaded.map_or(fresh, |revision| revision + 1))
         .arg(&log)
-        .arg(self.options.retained_entries)
-        .arg(self.message_ttl_millis())
-        .arg(self.content_ttl_millis())
         .arg(commit.time.timestamp_micros());
         let (request, fingerprint, detail) = commit
             .request

@@ -71,7 +71,7 @@ impl Feed {
         call.arg("COUNT")
             .arg(ENTRIES_MAX)
             .arg("BLOCK")
-            .arg(super::millis(wait));
+            .arg(wait.as_millis().to_string());
         call.arg("STREAMS");
         for read in logs {
             call.arg(&read.log.key);

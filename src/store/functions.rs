@@ -1,10 +1,14 @@
 //! The Redis functions, and how they are called.
 
-use std::sync::LazyLock;
+use std::time::Duration;
 
 use redis::Cmd;
 
-use crate::domain::offload::sha256_hex;
+use super::StoreOptions;
+use crate::domain::{limits::BLOCK_BYTES_MAX, offload::sha256_hex};
+
+/// A time to live that Redis can add to the time it is: a thousand years.
+const MILLIS_MAX: u64 = 1_000 * 365 * 24 * 60 * 60 * 1_000;
 
 const SOURCES: [&str; 13] = [
     include_str!("functions/prelude.lua"),
@@ -23,50 +27,61 @@ const SOURCES: [&str; 13] = [
 ];
 
 /// The library as Redis gets it. Its name has a digest of its source, so that
-/// instances of different versions work on one Redis, each with its own.
-struct Library {
+/// instances of different versions or settings work on one Redis, each with its
+/// own.
+pub(super) struct Library {
     name: String,
     source: String,
 }
 
-static LIBRARY: LazyLock<Library> = LazyLock::new(|| {
-    let source = SOURCES.concat();
-    let name = format!("throughline_{}", &sha256_hex(source.as_bytes())[..12]);
-    let source = source.replace("@LIBRARY@", &name);
-    Library {
-        source: format!("#!lua name={name}\n{source}"),
-        name,
+impl Library {
+    /// The functions, with these settings in them.
+    pub(super) fn new(options: &StoreOptions) -> Self {
+        let content_ttl = options.content_ttl.max(options.message_ttl);
+        let source = SOURCES
+            .concat()
+            .replace("@MESSAGE_TTL@", &millis(options.message_ttl).to_string())
+            .replace("@CONTENT_TTL@", &millis(content_ttl).to_string())
+            .replace("@SESSION_TTL@", &millis(options.session_ttl).to_string())
+            .replace("@RETAINED@", &options.retained_entries.to_string())
+            .replace("@TEXT_BYTES_MAX@", &BLOCK_BYTES_MAX.to_string());
+        let name = format!("throughline_{}", &sha256_hex(source.as_bytes())[..12]);
+        let source = source.replace("@LIBRARY@", &name);
+        Self {
+            source: format!("#!lua name={name}\n{source}"),
+            name,
+        }
     }
-});
 
-/// What gives Redis the library. Loading it again changes nothing.
-pub(super) fn load_library() -> Cmd {
-    let mut command = redis::cmd("FUNCTION");
-    command.arg("LOAD").arg("REPLACE").arg(&LIBRARY.source);
-    command
+    /// What gives Redis the library. Loading it again changes nothing.
+    pub(super) fn load(&self) -> Cmd {
+        let mut command = redis::cmd("FUNCTION");
+        command.arg("LOAD").arg("REPLACE").arg(&self.source);
+        command
+    }
+
+    /// A call of a function that writes these keys; arguments are added to it.
+    pub(super) fn write(&self, function: &str, keys: &[&str]) -> Cmd {
+        self.call("FCALL", function, keys)
+    }
+
+    /// A call of a function that reads these keys; arguments are added to it.
+    pub(super) fn read(&self, function: &str, keys: &[&str]) -> Cmd {
+        self.call("FCALL_RO", function, keys)
+    }
+
+    fn call(&self, command: &str, function: &str, keys: &[&str]) -> Cmd {
+        let mut call = redis::cmd(command);
+        call.arg(format!("{}_{function}", self.name))
+            .arg(keys.len())
+            .arg(keys);
+        call
+    }
 }
 
-/// A call of a function that writes; the number of keys, keys and arguments
-/// follow.
-fn fcall(command: &str, function: &str, keys: &[&str]) -> Cmd {
-    let mut call = redis::cmd(command);
-    call.arg(format!("{}_{function}", LIBRARY.name))
-        .arg(keys.len())
-        .arg(keys);
-    call
-}
-
-/// A call without keys.
-pub(super) fn call(function: &str) -> Cmd {
-    fcall("FCALL", function, &[])
-}
-
-/// A call of a function that writes these keys; arguments are added to it.
-pub(super) fn write(function: &str, keys: &[&str]) -> Cmd {
-    fcall("FCALL", function, keys)
-}
-
-/// A call of a function that reads these keys; arguments are added to it.
-pub(super) fn read(function: &str, keys: &[&str]) -> Cmd {
-    fcall("FCALL_RO", function, keys)
+/// A time to live as Redis takes it: not 0, and not too far away.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis())
+        .unwrap_or(u64::MAX)
+        .clamp(1, MILLIS_MAX)
 }

@@ -8,7 +8,7 @@ use redis::{
     io::tcp::TcpSettings,
 };
 
-use super::{StoreError, functions};
+use super::{StoreError, functions::Library};
 
 /// How long Redis may take to answer. The promise to callers is to hear of a
 /// Redis that is gone within 2 s.
@@ -25,11 +25,12 @@ pub(super) struct Link {
     calls: ConnectionManager,
     /// Reads of what may be large, which writes must not wait behind.
     bulk: ConnectionManager,
+    library: Arc<Library>,
     redis_version: Arc<str>,
 }
 
 impl Link {
-    pub(super) async fn connect(url: &str) -> Result<Self, StoreError> {
+    pub(super) async fn connect(url: &str, library: Arc<Library>) -> Result<Self, StoreError> {
         let info = url
             .into_connection_info()
             .map_err(|_| StoreError::InvalidUrl)?
@@ -44,7 +45,8 @@ impl Link {
         let mut calls = manager().await.map_err(StoreError::Connect)?;
         let bulk = manager().await.map_err(StoreError::Connect)?;
         let redis_version = version(&mut calls).await?;
-        functions::load_library()
+        library
+            .load()
             .exec_async(&mut calls)
             .await
             .map_err(StoreError::Connect)?;
@@ -52,6 +54,7 @@ impl Link {
             client,
             calls,
             bulk,
+            library,
             redis_version,
         })
     }
@@ -165,9 +168,7 @@ impl Link {
     /// A Redis that was replaced or flushed has no functions.
     async fn load_library(&self) -> Result<(), StoreError> {
         let mut connection = self.calls.clone();
-        Ok(functions::load_library()
-            .exec_async(&mut connection)
-            .await?)
+        Ok(self.library.load().exec_async(&mut connection).await?)
     }
 }
 

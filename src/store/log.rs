@@ -4,7 +4,7 @@ use prost::Message as _;
 use redis::Value;
 
 use super::{
-    Store, StoreError, functions,
+    Store, StoreError,
     reply::{array, elements, parse},
 };
 use crate::{
@@ -261,7 +261,9 @@ impl Store {
         after: u64,
         count: usize,
     ) -> Result<Option<Page>, StoreError> {
-        let mut call = functions::read("replay", &[&self.keys.message(message)]);
+        let mut call = self
+            .functions
+            .read("replay", &[&self.keys.message(message)]);
         call.arg(after).arg(count).arg(PAGE_BYTES);
         match self.link.read_one(call).await? {
             Value::Nil => Ok(None),
@@ -292,7 +294,7 @@ impl Store {
     ) -> Result<Vec<Look>, StoreError> {
         let mut calls = redis::pipe();
         for (log, read) in followed.clone() {
-            let mut call = functions::read("look", &[&log.holder, &log.key]);
+            let mut call = self.functions.read("look", &[&log.holder, &log.key]);
             call.arg(read.sequence);
             calls.add_command(call);
         }
@@ -309,9 +311,7 @@ impl Store {
         let messages = logs.filter_map(|log| log.message.as_ref());
         for message in messages.filter(|message| self.freshness.is_due(message)) {
             let keys = [self.keys.message(message), self.keys.text_prefix(message)];
-            let mut call = functions::write("keep", &[&keys[0], &keys[1]]);
-            call.arg(self.message_ttl_millis())
-                .arg(self.content_ttl_millis());
+            let call = self.functions.write("keep", &[&keys[0], &keys[1]]);
             calls.add_command(call);
         }
         if calls.is_empty() {

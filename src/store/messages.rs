@@ -9,7 +9,7 @@ use std::{
 use redis::Value;
 
 use super::{
-    Store, StoreError, functions,
+    Store, StoreError,
     keys::Keys,
     log::first_cursor,
     reply::{parse, scored},
@@ -21,10 +21,6 @@ use crate::domain::{
     ids::{MessageId, RequestId, SessionId},
     message::Message,
 };
-
-/// How long the last entry of a deleted message's log stays, for those who
-/// follow it.
-pub(super) const FAREWELL: Duration = Duration::from_secs(60);
 
 /// A message as it was read, with what a commit must find unchanged.
 #[derive(Debug, Clone)]
@@ -90,7 +86,7 @@ impl Store {
         let mut calls = redis::pipe();
         for message in messages {
             let keys = [self.keys.message(message), self.keys.text_prefix(message)];
-            calls.add_command(functions::read("load", &[&keys[0], &keys[1]]));
+            calls.add_command(self.functions.read("load", &[&keys[0], &keys[1]]));
         }
         let answers = self.link.read(&calls).await?;
         let parse = |(message, answer): (&MessageId, Value)| match answer {
@@ -108,8 +104,7 @@ impl Store {
         session: &SessionId,
     ) -> Result<bool, StoreError> {
         let keys = [self.keys.message(message), self.keys.text_prefix(message)];
-        let mut call = functions::write("delete", &[&keys[0], &keys[1]]);
-        call.arg(super::millis(FAREWELL));
+        let call = self.functions.write("delete", &[&keys[0], &keys[1]]);
         let deleted: bool = parse(self.link.repeatable(&call).await?)?;
         self.forget_messages(session, std::slice::from_ref(message))
             .await?;

@@ -29,7 +29,7 @@ pub use self::{
     messages::{Inspected, Loaded, Repeat},
     sessions::Admission,
 };
-use self::{keys::Keys, link::Link, messages::Freshness};
+use self::{functions::Library, keys::Keys, link::Link, messages::Freshness};
 
 /// How long things are kept.
 #[derive(Debug, Clone)]
@@ -61,6 +61,7 @@ impl Default for StoreOptions {
 #[derive(Clone)]
 pub struct Store {
     link: Link,
+    functions: Arc<Library>,
     keys: Keys,
     options: Arc<StoreOptions>,
     freshness: Arc<Freshness>,
@@ -72,9 +73,11 @@ impl Store {
     ///
     /// Fails where Redis cannot be reached, or is older than 7.0.
     pub async fn connect(url: &str, options: StoreOptions) -> Result<Self, StoreError> {
-        let link = Link::connect(url).await?;
+        let functions = Arc::new(Library::new(&options));
+        let link = Link::connect(url, functions.clone()).await?;
         Ok(Self {
             link,
+            functions,
             keys: Keys,
             freshness: Arc::new(Freshness::new(options.message_ttl)),
             options: Arc::new(options),
@@ -93,26 +96,7 @@ impl Store {
 
     /// Whether Redis is there and accepts writes.
     pub async fn probe(&self) -> Result<(), StoreError> {
-        let call = functions::call("probe");
+        let call = self.functions.write("probe", &[]);
         self.link.repeatable(&call).await.map(drop)
     }
-
-    fn message_ttl_millis(&self) -> u64 {
-        millis(self.options.message_ttl)
-    }
-
-    fn content_ttl_millis(&self) -> u64 {
-        millis(self.options.content_ttl.max(self.options.message_ttl))
-    }
-
-    fn session_ttl_millis(&self) -> u64 {
-        millis(self.options.session_ttl)
-    }
-}
-
-/// Redis refuses to let a key live for 0 ms.
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis())
-        .unwrap_or(u64::MAX)
-        .max(1)
 }

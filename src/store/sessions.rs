@@ -7,7 +7,6 @@ use redis::Value;
 use super::{
     Page, Store, StoreError, functions,
     log::{decode_events, encode_event},
-    messages::FAREWELL,
     reply::{Outcome, array, elements, parse, scored},
 };
 use crate::{
@@ -53,11 +52,12 @@ impl Store {
     ) -> Result<Option<bool>, StoreError> {
         self.touch_user(user, session, now).await?;
         let keys = [self.keys.session(session), self.keys.session_log(session)];
-        let mut call = functions::write("create_session", &[&keys[0], &keys[1]]);
+        let mut call = self
+            .functions
+            .write("create_session", &[&keys[0], &keys[1]]);
         call.arg(user.as_str())
             .arg(json(metadata))
-            .arg(now.timestamp_micros())
-            .arg(self.session_ttl_millis());
+            .arg(now.timestamp_micros());
         let answer: String = parse(self.link.repeatable(&call).await?)?;
         match answer.as_str() {
             "created" => Ok(Some(true)),
@@ -79,13 +79,13 @@ impl Store {
         now: Time,
     ) -> Result<Admission, StoreError> {
         let keys = self.keys.of_session(session);
-        let mut call = functions::write("admit", &[&keys[0], &keys[1], &keys[2]]);
+        let mut call = self
+            .functions
+            .write("admit", &[&keys[0], &keys[1], &keys[2]]);
         call.arg(message.as_str())
             .arg(now.timestamp_micros())
-            .arg(self.session_ttl_millis())
             .arg(owner.map_or("", UserId::as_str))
-            .arg(announcement(message, now))
-            .arg(self.options.retained_entries);
+            .arg(announcement(message, now));
         let mut outcome = Outcome::parse(self.link.repeatable(&call).await?)?;
         Ok(match outcome.word.as_str() {
             "ok" => {
@@ -116,10 +116,8 @@ impl Store {
             .arg("GT")
             .arg(now.timestamp_micros())
             .arg(session.as_str());
-        calls
-            .cmd("PEXPIRE")
-            .arg(&key)
-            .arg(self.session_ttl_millis());
+        let ttl = functions::millis(self.options.session_ttl);
+        calls.cmd("PEXPIRE").arg(&key).arg(ttl);
         self.link.read(&calls).await.map(drop)
     }
 
@@ -165,19 +163,19 @@ impl Store {
         value: &str,
         now: Time,
     ) -> Result<bool, StoreError> {
-        let mut call = functions::write("change_session", &[&self.keys.session(id)]);
-        call.arg(field)
-            .arg(value)
-            .arg(now.timestamp_micros())
-            .arg(self.session_ttl_millis());
+        let mut call = self
+            .functions
+            .write("change_session", &[&self.keys.session(id)]);
+        call.arg(field).arg(value).arg(now.timestamp_micros());
         parse(self.link.repeatable(&call).await?)
     }
 
     /// Erases a session whose messages are erased.
     pub async fn delete_session(&self, id: &SessionId, user: &UserId) -> Result<(), StoreError> {
         let keys = self.keys.of_session(id);
-        let mut call = functions::write("delete_session", &[&keys[0], &keys[1], &keys[2]]);
-        call.arg(super::millis(FAREWELL));
+        let call = self
+            .functions
+            .write("delete_session", &[&keys[0], &keys[1], &keys[2]]);
         self.link.repeatable(&call).await?;
         self.forget_sessions(user, std::slice::from_ref(id)).await
     }

@@ -6,23 +6,22 @@
               2  text prefix  string  this .. block id is the key of its text
   Arguments:  1  block        '' for the last block, if that is an open text
               2  text         the deltas, joined
-              3  time         of the events, in microseconds
+              3  fence
               4  offset       the length that the text must have, '' for any
-              5  fence
-              6  owner        '' for any
-              7  retained     entries that the log keeps
-              8  length max   of a text
-              9  ttl          of the message, in milliseconds
-              10 content ttl  in milliseconds
-              11 refresh      '1' to let the message live on
-              12 events       how many deltas there are
-              then two lists, each led by its length:
-              entries         TEXT_DELTAs without block and offset, how many
-                              they are, bytes of their text
-              requests        number of its delta from 0, place of that in the
-                              text, request id, fingerprint
+              5  deltas       how many there are
+              6  rest         number of the argument where the rest begins, ''
+                              where there is none
+              7+ entries      TEXT_DELTAs without block and offset; how many they
+                              are; bytes of their text
+              rest            '1' to let the message live on
+                              owner, '' for any
+                              time of the events, in microseconds
+                              then for each delta that has a request id: its
+                              number from 0, its place in the text, request id,
+                              fingerprint
   Log:        the entries
-  Returns     ok        sequence of the first event, block, offset
+  Returns     "<sequence of the first event> <offset> <block>", or one of these
+              words and what belongs to it:
               repeat    cursor, detail
               applied   block, offset; the text at that offset is the same
               missing | terminal | fenced | reused | corrupt
@@ -35,18 +34,30 @@
 local function append(keys, args)
   local call = redis.call
   local message, block, text = keys[1], args[1], args[2]
-  local held = call('HMGET', message, 'status', 'log', 'fence', 'tail', 'open', 'user')
-  local status = held[1]
-  if not status or (args[6] ~= '' and args[6] ~= held[6]) then
+  local is_single = args[5] == '1'
+  local held
+  if block == '' then
+    held = call('HMGET', message, 'status', 'fence', 'log', 'tail')
+    block = held[4]
+  else
+    held = call('HMGET', message, 'status', 'fence', 'log', 'open')
+    if held[4] and not string.find(' ' .. held[4] .. ' ', ' ' .. block .. ' ', 1, true) then
+      block = ''
+    end
+  end
+  if not held[1] then
     return { 'missing' }
   end
 
-  local is_single = args[12] == '1'
-  local requests = 14 + 3 * args[13]
-  local repeats
-  if args[requests] ~= '0' then
-    repeats = call('HGET', message, 'repeats') or ''
-    for at = requests + 1, #args, 4 do
+  local entries_end, rest, repeats = #args, nil, nil
+  if args[6] ~= '' then
+    rest = tonumber(args[6])
+    entries_end = rest - 1
+    if args[rest + 1] ~= '' and args[rest + 1] ~= call('HGET', message, 'user') then
+      return { 'missing' }
+    end
+    for at = rest + 3, #args, 4 do
+      repeats = repeats or call('HGET', message, 'repeats') or ''
       local fingerprint, cursor, detail = recall(repeats, args[at + 2])
       if fingerprint and not is_single then
         return { 'split' }
@@ -55,17 +66,11 @@ local function append(keys, args)
       end
     end
   end
-  if status ~= 'streaming' then
-    return { 'terminal', status }
+  if held[1] ~= 'streaming' then
+    return { 'terminal', held[1] }
   end
-  if held[3] ~= args[5] then
+  if held[2] ~= args[3] then
     return { 'fenced' }
-  end
-
-  if block == '' then
-    block = held[4]
-  elseif not string.find(' ' .. held[5] .. ' ', ' ' .. block .. ' ', 1, true) then
-    return { 'unopened' }
   end
   if block == '' then
     return { 'unopened' }
@@ -88,39 +93,38 @@ local function append(keys, args)
 
   local length = call('APPEND', key, text)
   local offset = length - #text
-  if length > tonumber(args[8]) then
+  if length > TEXT_BYTES_MAX then
     call('SET', key, call('GETRANGE', key, 0, offset - 1), 'KEEPTTL')
     return is_single and { 'too_long', offset } or { 'split' }
   end
   -- Fields 2 and 3 of an entry: block and offset of its first delta.
-  local size = #block < 128 and string.char(#block) or '\128\1'
-  local where = '\18' .. size .. block .. '\25'
+  local where = '\18' .. (#block < 128 and string.char(#block) or '\128\1') .. block .. '\25'
   local first
   local place = offset
-  for at = 14, requests - 1, 3 do
+  for at = 7, entries_end, 3 do
     local events = args[at] .. where .. struct.pack('<I8', place)
-    local last = add_entry(held[2], args[7], events, args[at + 1], false)
-    if not last then
+    local sequence = add_entry(held[3], events, args[at + 1])
+    if not sequence then
       return { 'corrupt' }
     end
-    first = first or last - args[at + 1] + 1
+    first = first or sequence
     place = place + args[at + 2]
   end
 
-  if repeats then
-    for at = requests + 1, #args, 4 do
-      local cursor = string.format('%d-%s', first + args[at], args[3])
+  if rest then
+    for at = rest + 3, #args, 4 do
+      local cursor = string.format('%d-%s', first + args[at], args[rest + 2])
       local detail = string.format('%s %d', block, offset + args[at + 1])
       repeats = remember(repeats, args[at + 2], args[at + 3], cursor, detail)
     end
-    call('HSET', message, 'repeats', repeats)
+    if repeats then
+      call('HSET', message, 'repeats', repeats)
+    end
+    if args[rest] == '1' then
+      refresh(message, keys[2])
+    end
   end
-  if args[11] == '1' then
-    refresh(message, keys[2], args[9], args[10])
-  elseif offset == 0 then
-    call('PEXPIRE', key, args[9])
-  end
-  return { 'ok', string.format('%d', first), block, offset }
+  return first .. ' ' .. offset .. ' ' .. block
 end
 
 register('append', append)

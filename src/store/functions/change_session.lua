@@ -5,7 +5,6 @@
   Arguments:  1  field     closed | metadata
               2  value     a time that was set stays
               3  time      in microseconds
-              4  ttl       in milliseconds
   Returns     1, or 0 where there is no such session
 ]]
 local function change_session(keys, args)
@@ -17,7 +16,7 @@ local function change_session(keys, args)
     return 1
   end
   call('HSET', keys[1], args[1], args[2], 'updated', args[3])
-  call('PEXPIRE', keys[1], args[4])
+  call('PEXPIRE', keys[1], SESSION_TTL)
   return 1
 end
 

@@ -8,9 +8,6 @@
   Arguments:  revision        that was loaded; '' where the message is created
               revision        from now on
               log             its key
-              retained        entries that the log keeps
-              ttl             of the message, in milliseconds
-              content ttl     in milliseconds
               time            of the last event, in microseconds
               request id      '' for none
               fingerprint     of the request
@@ -24,12 +21,12 @@
                               size, media type, sha256, owner
   Log:        the entries
   Returns     ok        sequence of the last event
-              missing | exists | conflict
+              missing | exists | conflict | corrupt
 ]]
 local function commit(keys, args)
   local call = redis.call
   local message, text_prefix, log = keys[1], keys[2], args[3]
-  local place = 10
+  local place = 7
   local function next_argument()
     place = place + 1
     return args[place]
@@ -63,8 +60,14 @@ local function commit(keys, args)
   end
   local sequence
   each(function()
-    sequence = add_entry(log, args[4], next_argument(), next_argument(), true)
+    local events, n = next_argument(), next_argument()
+    local is_first = args[1] == '' and not sequence
+    local first = (is_first and begin_log or add_entry)(log, events, n)
+    sequence = first and string.format('%d', first + n - 1)
   end)
+  if not sequence then
+    return { 'corrupt' }
+  end
   each(function()
     call('HSET', message, next_argument(), next_argument())
   end)
@@ -77,9 +80,9 @@ local function commit(keys, args)
     if operation == 'drop' then
       moved[block] = call('GETDEL', key)
     elseif operation == 'set' then
-      call('DEL', key)
-    end
-    if text ~= '' then
+      -- Also an empty one: it must exist to be kept as long as its message.
+      call('SET', key, text)
+    else
       call('APPEND', key, text)
     end
   end)
@@ -90,15 +93,15 @@ local function commit(keys, args)
     end
     call('HSET', keys[2 + index], 'type', next_argument(), 'size', next_argument(),
       'sha256', next_argument(), 'user', next_argument(), 'data', bytes)
-    call('PEXPIRE', keys[2 + index], args[6])
+    call('PEXPIRE', keys[2 + index], CONTENT_TTL)
   end)
 
-  if args[8] ~= '' then
+  if args[5] ~= '' then
     local repeats = call('HGET', message, 'repeats') or ''
-    local cursor = sequence .. '-' .. args[7]
-    call('HSET', message, 'repeats', remember(repeats, args[8], args[9], cursor, args[10]))
+    local cursor = sequence .. '-' .. args[4]
+    call('HSET', message, 'repeats', remember(repeats, args[5], args[6], cursor, args[7]))
   end
-  refresh(message, text_prefix, args[5], args[6])
+  refresh(message, text_prefix)
   return { 'ok', sequence }
 end
 

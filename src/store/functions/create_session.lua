@@ -6,7 +6,6 @@
   Arguments:  1  user
               2  metadata  JSON
               3  time      in microseconds
-              4  ttl       in milliseconds
   Returns     created | found | taken
 ]]
 local function create_session(keys, args)
@@ -18,7 +17,7 @@ local function create_session(keys, args)
   redis.call('DEL', keys[2])
   redis.call('HSET', keys[1], 'schema', '1', 'user', args[1], 'created', args[3],
     'updated', args[3], 'metadata', args[2])
-  redis.call('PEXPIRE', keys[1], args[4])
+  redis.call('PEXPIRE', keys[1], SESSION_TTL)
   return 'created'
 end
 

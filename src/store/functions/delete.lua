@@ -3,12 +3,11 @@
 
   Keys:       1  message      hash    the snapshot
               2  text prefix  string  this .. block id is the key of its text
-  Arguments:  1  farewell     how long its last entry stays, in milliseconds
   Log:        erased; one entry stays a while, whose field is `deleted`, since
               a key that is erased does not wake those who read it
   Returns     1, or 0 where there is no such message
 ]]
-local function delete(keys, args)
+local function delete(keys)
   local call = redis.call
   local held = call('HMGET', keys[1], 'log', 'open', 'contents')
   local log = held[1]
@@ -34,7 +33,7 @@ local function delete(keys, args)
     call('DEL', content)
   end
   call('XADD', log, '0-' .. string.format('%d', sequence + 1), 'deleted', '1')
-  call('PEXPIRE', log, args[1])
+  call('PEXPIRE', log, FAREWELL)
   return 1
 end
 

@@ -4,14 +4,13 @@
   Keys:       1  session   hash
               2  index     zset    messages by create time
               3  log       stream  of the session
-  Arguments:  1  farewell  how long its last entry stays, in milliseconds
   Log:        one entry stays a while, whose field is `deleted`, since a key that
               is erased does not wake those who read it
 ]]
-local function delete_session(keys, args)
+local function delete_session(keys)
   redis.call('DEL', keys[1], keys[2])
   redis.call('XADD', keys[3], 'MAXLEN', '1', '0-*', 'deleted', '1')
-  redis.call('PEXPIRE', keys[3], args[1])
+  redis.call('PEXPIRE', keys[3], FAREWELL)
   return 1
 end
 

@@ -4,15 +4,13 @@
 
   Keys:       1  message      hash    the snapshot
               2  text prefix  string  this .. block id is the key of its text
-  Arguments:  1  ttl          in milliseconds
-              2  content ttl  in milliseconds
   Returns     1, or 0 where there is no such message
 ]]
-local function keep(keys, args)
+local function keep(keys)
   if redis.call('EXISTS', keys[1]) == 0 then
     return 0
   end
-  refresh(keys[1], keys[2], args[1], args[2])
+  refresh(keys[1], keys[2])
   return 1
 end
 

@@ -2,6 +2,16 @@
 
 local PREFIX = '@LIBRARY@_'
 
+-- Settings are part of the library, so that no call has to carry them: instances
+-- with other settings have another library. Times are in milliseconds.
+local MESSAGE_TTL = '@MESSAGE_TTL@'
+local CONTENT_TTL = '@CONTENT_TTL@'
+local SESSION_TTL = '@SESSION_TTL@'
+local RETAINED = '@RETAINED@'
+local TEXT_BYTES_MAX = @TEXT_BYTES_MAX@
+-- How long the last entry of a log stays that was deleted.
+local FAREWELL = '60000'
+
 local function register(name, callback, flags)
   redis.register_function {
     function_name = PREFIX .. name,
@@ -42,36 +52,39 @@ end
 
 -- Lets a message live on: its hash, its log, the texts of its open blocks, its
 -- content.
-local function refresh(message, text_prefix, ttl, content_ttl)
+local function refresh(message, text_prefix)
   local call = redis.call
   local held = call('HMGET', message, 'log', 'open', 'contents')
-  call('PEXPIRE', message, ttl)
-  call('PEXPIRE', held[1], ttl)
+  call('PEXPIRE', message, MESSAGE_TTL)
+  call('PEXPIRE', held[1], MESSAGE_TTL)
   for block in string.gmatch(held[2] or '', '%S+') do
-    call('PEXPIRE', text_prefix .. block, ttl)
+    call('PEXPIRE', text_prefix .. block, MESSAGE_TTL)
   end
   for content in string.gmatch(held[3] or '', '%S+') do
-    call('PEXPIRE', content, content_ttl, 'GT')
+    call('PEXPIRE', content, CONTENT_TTL, 'GT')
   end
 end
 
--- Adds n events as one entry and gives the sequence of the last of them. The
--- entry's id is the sequence of its first event.
-local function add_entry(log, retained, events, n, mkstream)
+-- Adds n events as one entry to a log that exists, and gives the sequence of the
+-- first of them, which is the entry's id. None where there is no log.
+local function add_entry(log, events, n)
   local call = redis.call
-  local id
-  if mkstream then
-    id = call('XADD', log, 'MAXLEN', '~', retained, '0-*', 'e', events)
-  else
-    id = call('XADD', log, 'NOMKSTREAM', 'MAXLEN', '~', retained, '0-*', 'e', events)
-  end
+  local id = call('XADD', log, 'NOMKSTREAM', 'MAXLEN', '~', RETAINED, '0-*', 'e', events)
   if not id then
     return nil
   end
-  local sequence = string.sub(id, 3)
+  local first = string.sub(id, 3)
   if n ~= '1' then
-    sequence = string.format('%d', sequence + n - 1)
-    call('XSETID', log, '0-' .. sequence)
+    call('XSETID', log, string.format('0-%d', first + n - 1))
   end
-  return sequence
+  return first
+end
+
+-- The same for a log that is begun by it.
+local function begin_log(log, events, n)
+  redis.call('XADD', log, '0-*', 'e', events)
+  if n ~= '1' then
+    redis.call('XSETID', log, '0-' .. n)
+  end
+  return '1'
 end
