@@ -3,7 +3,9 @@
 mod support;
 
 mod bench;
+mod blocks;
 mod concurrency;
+mod content;
 mod golden;
 mod inputs;
 mod property;
