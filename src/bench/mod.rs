@@ -11,11 +11,13 @@ mod floor;
 mod growth;
 mod latency;
 mod process;
+mod raw;
 mod redis_cpu;
 mod report;
 mod resp;
 mod samples;
 mod stage;
+mod stream;
 
 use std::{io, thread, time::Duration};
 
@@ -53,6 +55,8 @@ enum Measurement {
     Growth,
     /// Appends that each wait for their answer.
     Append,
+    /// Appends on WriteMessage streams.
+    Stream,
     /// What an append costs Redis.
     RedisCpu,
 }
@@ -105,6 +109,9 @@ pub enum BenchError {
     /// The service can't be reached.
     #[error("failed to connect to the service: {0}")]
     Connect(#[from] tonic::transport::Error),
+    /// A stream to the service broke.
+    #[error("a connection to the service failed: {0}")]
+    Stream(#[from] h2::Error),
     /// The service refused a call.
     #[error("the service answered {:?}: {}", .0.code(), .0.message())]
     Call(#[from] tonic::Status),
@@ -196,6 +203,7 @@ impl Measurement {
             Self::Latency => latency::measure(scale, bar, report).await,
             Self::Growth => growth::measure(scale, bar, report).await,
             Self::Append => append::measure(scale, bar, report).await,
+            Self::Stream => stream::measure(scale, bar, report).await,
             Self::RedisCpu => redis_cpu::measure(scale, bar, report).await,
         }
     }

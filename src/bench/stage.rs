@@ -99,6 +99,11 @@ impl Instance {
         })
     }
 
+    /// Where it listens, with the scheme.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// A client with a connection of its own.
     pub(super) async fn client(&self) -> Result<Client, BenchError> {
         Client::connect(&self.address).await
