@@ -184,6 +184,27 @@ impl Store {
             .collect()
     }
 
+    /// How many of these messages the session has.
+    pub async fn count_messages(
+        &self,
+        session: &SessionId,
+        messages: &[MessageId],
+    ) -> Result<u64, StoreError> {
+        let mut calls = redis::pipe();
+        for message in messages {
+            calls
+                .cmd("HGET")
+                .arg(self.keys.message(message))
+                .arg("session");
+        }
+        let mut count = 0;
+        for answer in self.link.read(&calls).await? {
+            let held: Option<String> = parse(answer)?;
+            count += u64::from(held.as_deref() == Some(session.as_str()));
+        }
+        Ok(count)
+    }
+
     /// How a message lies in Redis.
     pub async fn inspect(&self, loaded: &Loaded) -> Result<Inspected, StoreError> {
         let message = &loaded.message;
@@ -194,27 +215,6 @@ impl Store {
                 .open_blocks()
                 .map(|block| self.keys.text(&message.id, &block.id)),
         );
-        /// How many of these messages the session has.
-        pub async fn count_messages(
-            &self,
-            session: &SessionId,
-            messages: &[MessageId],
-        ) -> Result<u64, StoreError> {
-            let mut calls = redis::pipe();
-            for message in messages {
-                calls
-                    .cmd("HGET")
-                    .arg(self.keys.message(message))
-                    .arg("session");
-            }
-            let mut count = 0;
-            for answer in self.link.read(&calls).await? {
-                let held: Option<String> = parse(answer)?;
-                count += u64::from(held.as_deref() == Some(session.as_str()));
-            }
-            Ok(count)
-        }
-
         keys.extend(loaded.contents.split_whitespace().map(str::to_owned));
         let mut calls = redis::pipe();
         calls.cmd("XLEN").arg(&log.key);
