@@ -133,6 +133,12 @@ fn invalid_because(reason: &str, field: &str, problem: &str) -> Status {
     Status::with_error_details(Code::InvalidArgument, message, details)
 }
 
+/// A stream of writes that ends because this instance stops.
+pub fn draining() -> Status {
+    let text = "this instance stops: go on at another one";
+    retry(Code::Unavailable, "DRAINING", text)
+}
+
 /// A call whose own deadline has passed.
 pub fn deadline_exceeded() -> Status {
     let text = "the call's deadline has passed";

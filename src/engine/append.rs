@@ -89,6 +89,16 @@ impl Engine {
                     outcomes.extend(rest.iter().map(|_| Err(error.clone().into())));
                     return;
                 }
+                Some(Ok(Appended::Applied {
+                    block,
+                    offset,
+                    bytes,
+                })) if !others.is_empty() && within(rest, bytes) > 0 => {
+                    let known = within(rest, bytes);
+                    let applied = self.applied(first, block, offset).await;
+                    outcomes.extend(repeats(&rest[..known], applied));
+                    rest = &rest[known..];
+                }
                 Some(Ok(appended)) if others.is_empty() => {
                     outcomes.push(self.settle(first, appended).await);
                     return;
@@ -119,7 +129,7 @@ impl Engine {
             Appended::Repeated { cursor, detail } => {
                 return from_detail(Receipt::of_repeat(cursor), &detail);
             }
-            Appended::Applied { block, offset } => {
+            Appended::Applied { block, offset, .. } => {
                 return self.applied(wanted, block, offset).await;
             }
             Appended::Unopened => return self.open_and_append(wanted).await,
@@ -277,6 +287,29 @@ fn places<'a>(
                 offset: begin,
             }
         })
+}
+
+/// How many of the first deltas lie within so many bytes.
+fn within(batch: &[AppendRequest], bytes: u64) -> usize {
+    let ends = batch.iter().scan(0, |end, wanted| {
+        *end += wanted.delta.len() as u64;
+        Some(*end)
+    });
+    ends.take_while(|end| *end <= bytes).count()
+}
+
+/// The answers to deltas that stand where they belong, from that to the first.
+fn repeats(batch: &[AppendRequest], first: Outcome) -> Vec<Outcome> {
+    let mut place = 0;
+    let answer = |wanted: &AppendRequest| {
+        let begin = place;
+        place += wanted.delta.len() as u64;
+        first.clone().map(|first| AppendOutcome {
+            offset: first.offset + begin,
+            ..first
+        })
+    };
+    batch.iter().map(answer).collect()
 }
 
 /// What an append is answered: block and offset, apart by a space. Others may

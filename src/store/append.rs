@@ -73,12 +73,15 @@ pub enum Appended {
         /// Block and offset then.
         detail: String,
     },
-    /// The text has the same bytes at the expected offset.
+    /// The text, or its beginning, stands at the expected offset already, and
+    /// nothing was appended.
     Applied {
         /// Where the text is.
         block: BlockId,
         /// The expected offset.
         offset: u64,
+        /// How many bytes of it stand there: all of a single delta.
+        bytes: u64,
     },
     /// There is no such message, or it is another user's.
     Missing,
@@ -262,6 +265,7 @@ fn parse_refusal(mut outcome: Outcome) -> Result<Appended, StoreError> {
         "applied" => Appended::Applied {
             block: block(outcome.take()?)?,
             offset: outcome.take()?,
+            bytes: outcome.take()?,
         },
         "missing" => Appended::Missing,
         "terminal" => {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
@@ -32,12 +32,19 @@ pub struct Expected {
 #[derive(Debug, Default)]
 pub(super) struct Births {
     expected: Mutex<HashMap<MessageId, watch::Sender<Expected>>>,
+    /// Somebody has begun to wait.
+    begun: Notify,
 }
 
 impl Births {
     pub(super) fn expect(&self, message: &MessageId) -> watch::Receiver<Expected> {
-        let mut expected = self.expected();
-        expected.entry(message.clone()).or_default().subscribe()
+        let birth = self
+            .expected()
+            .entry(message.clone())
+            .or_default()
+            .subscribe();
+        self.begun.notify_one();
+        birth
     }
 
     fn expected(&self) -> MutexGuard<'_, HashMap<MessageId, watch::Sender<Expected>>> {
@@ -57,8 +64,9 @@ impl Births {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = timer.tick() => {}
+                () = self.something_expected() => {}
             }
+            timer.tick().await;
             let beats = last_beat.elapsed() >= heartbeat / 2;
             if beats {
                 last_beat = Instant::now();
@@ -66,6 +74,12 @@ impl Births {
             if let Err(error) = self.look(&store, beats).await {
                 warn!(%error, "looking for messages that are waited for failed");
             }
+        }
+    }
+
+    async fn something_expected(&self) {
+        while self.expected().is_empty() {
+            self.begun.notified().await;
         }
     }
 

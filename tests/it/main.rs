@@ -17,4 +17,5 @@ mod resume;
 mod session_watch;
 mod watch_endings;
 mod watch_starts;
+mod write_stream;
 mod writes;

@@ -16,7 +16,7 @@ use super::{
     writes::{self, Write},
 };
 use crate::{
-    api::status::{from_engine, invalid},
+    api::status::{draining, from_engine, invalid},
     domain::{
         command::{Command, CreateMessage},
         ids::{MessageId, SessionId},
@@ -42,8 +42,15 @@ pub(super) fn acks(
 ) -> Acks {
     Box::pin(stream! {
         let mut writer = Writer { engine, principal, index: 0 };
+        let drain = writer.engine.hub().drain().clone();
         loop {
-            let (gathered, end) = gather(&mut requests).await;
+            let (gathered, end) = tokio::select! {
+                biased;
+                gathered = gather(&mut requests) => gathered,
+                // What was not answered was not made: the producer goes on at
+                // another instance.
+                () = drain.cancelled() => (Vec::new(), Some(Err(draining()))),
+            };
             for ack in writer.write(gathered).await {
                 yield Ok(v1::WriteMessageResponse { response: Some(Response::Ack(ack)) });
             }

@@ -23,7 +23,8 @@
   Returns     "<sequence of the first event> <offset> <block>", or one of these
               words and what belongs to it:
               repeat    cursor, detail
-              applied   block, offset; the text at that offset is the same
+              applied   block, offset, how many bytes of the text stand there
+                        already; nothing was appended
               missing | terminal | fenced | reused | corrupt
               offset    length
               too_long  length
@@ -80,14 +81,14 @@ local function append(keys, args)
   if args[4] ~= '' then
     local length = call('STRLEN', key)
     local wanted = tonumber(args[4])
-    if wanted ~= length and not is_single then
-      return { 'split' }
-    elseif wanted ~= length then
-      local ends = wanted + #text
-      if ends <= length and call('GETRANGE', key, wanted, ends - 1) == text then
-        return { 'applied', block, args[4] }
+    if wanted ~= length then
+      local known = math.min(#text, length - wanted)
+      local is_there = known > 0
+        and call('GETRANGE', key, wanted, wanted + known - 1) == string.sub(text, 1, known)
+      if is_there and (known == #text or not is_single) then
+        return { 'applied', block, args[4], known }
       end
-      return { 'offset', length }
+      return is_single and { 'offset', length } or { 'split' }
     end
   end
 

@@ -1,0 +1,238 @@
+//! WriteMessage: writes in a stream, one answer each, in order.
+
+use std::collections::VecDeque;
+
+use throughline::proto::{
+    self as v1, write_ack::Outcome, write_message_request::Write, write_message_response::Response,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Streaming};
+
+use crate::support::{Clients, World, fold, reason, soon, text_block};
+
+/// Writes that may be under way at once.
+const WINDOW: usize = 1_000;
+
+struct WriteStream {
+    writes: mpsc::Sender<v1::WriteMessageRequest>,
+    acks: Streaming<v1::WriteMessageResponse>,
+}
+
+impl WriteStream {
+    async fn open(clients: &Clients) -> Self {
+        let (writes, receiver) = mpsc::channel(WINDOW);
+        let requests = ReceiverStream::new(receiver);
+        let response = clients.messages.clone().write_message(requests).await;
+        Self {
+            writes,
+            acks: response.unwrap().into_inner(),
+        }
+    }
+
+    async fn send(&self, write: Write) {
+        let request = v1::WriteMessageRequest { write: Some(write) };
+        self.writes.send(request).await.unwrap();
+    }
+
+    async fn ack(&mut self) -> v1::WriteAck {
+        let response = soon("an answer", self.acks.message()).await.unwrap();
+        match response.expect("the stream goes on").response {
+            Some(Response::Ack(ack)) => ack,
+            other => panic!("an answer was expected, not {other:?}"),
+        }
+    }
+
+    /// The answers to `count` writes: their sequences.
+    async fn sequences(&mut self, count: usize) -> Vec<u64> {
+        let mut sequences = Vec::new();
+        for _ in 0..count {
+            sequences.push(result(self.ack().await).sequence);
+        }
+        sequences
+    }
+}
+
+fn result(ack: v1::WriteAck) -> v1::WriteResult {
+    match ack.outcome {
+        Some(Outcome::Result(result)) => result,
+        other => panic!("a result was expected, not {other:?}"),
+    }
+}
+
+fn append(message: &str, delta: &str) -> v1::AppendTextRequest {
+    v1::AppendTextRequest {
+        message_id: message.into(),
+        delta: delta.into(),
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn a_whole_conversation_can_be_written_in_one_stream() {
+    let world = World::start().await;
+    world.a().session("s").await;
+    let mut stream = WriteStream::open(&world.a()).await;
+    stream
+        .send(Write::CreateMessage(v1::CreateMessageRequest {
+            session_id: "s".into(),
+            message_id: "m".into(),
+            role: v1::Role::Assistant.into(),
+            ..Default::default()
+        }))
+        .await;
+    for delta in ["a", "b", "c"] {
+        stream.send(Write::AppendText(append("m", delta))).await;
+    }
+    stream
+        .send(Write::AddContent(v1::AddContentRequest {
+            message_id: "m".into(),
+            block: Some(text_block("d")),
+            ..Default::default()
+        }))
+        .await;
+    stream
+        .send(Write::EndMessage(v1::EndMessageRequest {
+            message_id: "m".into(),
+            ..Default::default()
+        }))
+        .await;
+    assert_eq!(stream.sequences(6).await, [1, 3, 4, 5, 6, 7]);
+    let message = world.b().get("m").await.unwrap();
+    assert_eq!(message.text, "abcd");
+    assert_eq!(message.state(), v1::MessageState::Completed);
+}
+
+#[tokio::test]
+async fn deltas_that_are_gathered_are_events_of_their_own() {
+    let world = World::start().await;
+    world.a().message("m").await;
+    let mut watch = world.b().watch("m", "0").await;
+    let mut stream = WriteStream::open(&world.a()).await;
+    let deltas: Vec<String> = (0..500).map(|number| format!("{number} ")).collect();
+    for delta in &deltas {
+        stream.send(Write::AppendText(append("m", delta))).await;
+    }
+    let mut offset = 0;
+    for (number, delta) in deltas.iter().enumerate() {
+        let ack = stream.ack().await;
+        assert_eq!((ack.index, ack.offset), (number as u64, offset));
+        assert_eq!(result(ack).sequence, number as u64 + 3);
+        offset += delta.len() as u64;
+    }
+    assert_eq!(world.b().get("m").await.unwrap().text, deltas.concat());
+    let watched = watch.events_until(|event| event.sequence == 502).await;
+    assert_eq!(watched, world.a().events("m").await);
+    assert_eq!(fold(&watched).head.sequence, 502);
+}
+
+#[tokio::test]
+async fn a_refused_write_does_not_end_the_stream() {
+    let world = World::start().await;
+    world.a().message("m").await;
+    let mut stream = WriteStream::open(&world.a()).await;
+    stream.send(Write::AppendText(append("m", "a"))).await;
+    stream.send(Write::AppendText(append("m", ""))).await;
+    stream.send(Write::AppendText(append("nobody", "x"))).await;
+    stream.send(Write::AppendText(append("m", "b"))).await;
+    assert_eq!(stream.sequences(1).await, [3]);
+    let mut refusals = Vec::new();
+    for _ in 0..2 {
+        match stream.ack().await.outcome {
+            Some(Outcome::Error(error)) => refusals.push((Code::from(error.code), error.reason)),
+            other => panic!("a refusal was expected, not {other:?}"),
+        }
+    }
+    let expected = [
+        (Code::InvalidArgument, "INVALID_FIELD".to_owned()),
+        (Code::NotFound, "MESSAGE_NOT_FOUND".to_owned()),
+    ];
+    assert_eq!(refusals, expected);
+    assert_eq!(stream.sequences(1).await, [4]);
+}
+
+#[tokio::test]
+async fn a_request_id_that_is_sent_twice_in_a_row_is_carried_out_once() {
+    let world = World::start().await;
+    world.a().message("m").await;
+    let mut stream = WriteStream::open(&world.a()).await;
+    for request_id in ["r1", "r2", "r2", "r1", "r3"] {
+        let append = v1::AppendTextRequest {
+            request_id: request_id.into(),
+            ..append("m", "x")
+        };
+        stream.send(Write::AppendText(append)).await;
+    }
+    assert_eq!(stream.sequences(5).await, [3, 4, 4, 3, 5]);
+    assert_eq!(world.b().get("m").await.unwrap().text, "xxx");
+}
+
+#[tokio::test]
+async fn a_producer_that_is_cut_a_hundred_times_writes_every_byte_once() {
+    const CUTS: usize = 100;
+    const DELTAS: usize = 6_000;
+    let world = World::with(throughline::store::StoreOptions {
+        retained_entries: 20_000,
+        ..Default::default()
+    })
+    .await;
+    world.a().message("m").await;
+    let deltas: Vec<String> = (0..DELTAS).map(|number| format!("<{number}>")).collect();
+    let offsets: Vec<u64> = deltas
+        .iter()
+        .scan(0, |end, delta| {
+            let offset = *end;
+            *end += delta.len() as u64;
+            Some(offset)
+        })
+        .collect();
+
+    let (mut acked, mut cuts) = (0, 0);
+    while acked < DELTAS {
+        let mut stream = WriteStream::open(&world.either(cuts)).await;
+        let mut under_way = VecDeque::new();
+        let mut next = acked;
+        // A window full, of which some are answered before the cut.
+        while next < DELTAS && under_way.len() < WINDOW {
+            let append = v1::AppendTextRequest {
+                expected_offset: Some(offsets[next]),
+                ..append("m", &deltas[next])
+            };
+            stream.send(Write::AppendText(append)).await;
+            under_way.push_back(next);
+            next += 1;
+        }
+        let answered = match cuts < CUTS {
+            true => 1 + (cuts * 37) % (DELTAS / CUTS),
+            false => under_way.len(),
+        };
+        for number in under_way.into_iter().take(answered) {
+            result(stream.ack().await);
+            acked = number + 1;
+        }
+        cuts += 1;
+    }
+    assert!(cuts >= CUTS, "{cuts} cuts");
+    let message = world.b().get("m").await.unwrap();
+    assert_eq!(message.text, deltas.concat());
+    assert_eq!(
+        fold(&world.b().events("m").await).head.sequence,
+        message.sequence
+    );
+}
+
+#[tokio::test]
+async fn a_stream_of_writes_ends_when_its_instance_drains() {
+    let mut world = World::start().await;
+    world.a().message("m").await;
+    let mut stream = WriteStream::open(&world.b()).await;
+    stream.send(Write::AppendText(append("m", "a"))).await;
+    assert_eq!(stream.sequences(1).await, [3]);
+    world.services.remove(1).stop().await;
+    let status = soon("the end", stream.acks.message()).await.unwrap_err();
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::Unavailable, "DRAINING")
+    );
+    assert_eq!(world.a().get("m").await.unwrap().text, "a");
+}
