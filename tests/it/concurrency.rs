@@ -266,7 +266,7 @@ async fn an_end_that_races_appends_comes_after_all_that_were_acknowledged() {
             end(world.b(), MessageState::Failed),
         );
 
-        let events = world.a().events(&message).await;
+        let events = assert_log_is_state(&world.a(), &message).await;
         let last = events.last().unwrap();
         assert_eq!(last.event_type(), EventType::MessageEnd);
         let ends = events

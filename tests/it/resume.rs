@@ -180,12 +180,12 @@ async fn watchers_that_are_overtaken_by_retention_are_told_of_every_gap() {
     world.redis.run::<()>(&set).await;
     world.a().message("m").await;
     let random = Random::new();
-    let tries = Arc::new(AtomicUsize::new(0));
+    let trying = Arc::new(());
     let (written, head) = watch::channel(1);
     let mut watchers = JoinSet::new();
     for n in 0..WATCHERS {
         let instances = [world.a(), world.b()];
-        let (tries, head, random) = (tries.clone(), head.clone(), random.of(n));
+        let (trying, head, random) = (trying.clone(), head.clone(), random.of(n));
         watchers.spawn(async move {
             let mut follower = Follower {
                 instances,
@@ -196,8 +196,8 @@ async fn watchers_that_are_overtaken_by_retention_are_told_of_every_gap() {
             };
             for turn in 0..TRIES / WATCHERS {
                 follower.try_once(turn).await;
-                tries.fetch_add(1, Ordering::Relaxed);
             }
+            drop(trying);
             follower.read_to_end().await
         });
     }
@@ -206,7 +206,7 @@ async fn watchers_that_are_overtaken_by_retention_are_told_of_every_gap() {
         let delta = format!("{turn};");
         let response = world.either(turn).append("m", &delta).await.unwrap();
         written.send_replace(response.result.unwrap().sequence);
-        if tries.load(Ordering::Relaxed) == TRIES {
+        if Arc::strong_count(&trying) == 1 {
             break;
         }
     }
