@@ -58,6 +58,7 @@ fn from_refusal(refusal: &Refusal) -> Status {
         Refusal::BlockSealed(_) => (FailedPrecondition, "BLOCK_SEALED"),
         Refusal::BlockPlaceholder(_) => (FailedPrecondition, "BLOCK_PLACEHOLDER"),
         Refusal::BlockKind(_) => (FailedPrecondition, "BLOCK_KIND"),
+        Refusal::BlockNotJson(_) => (FailedPrecondition, "BLOCK_NOT_JSON"),
         Refusal::TaskTerminal { .. } => (FailedPrecondition, "TASK_TERMINAL"),
         Refusal::TaskProcessing => (FailedPrecondition, "TASK_PROCESSING"),
         Refusal::TaskLeaseLost { current, .. } => {

@@ -1,6 +1,7 @@
 //! What a message is made of.
 
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 
 use super::{
     Metadata, Time,
@@ -257,6 +258,14 @@ impl Content {
                 ..
             }) => Some(text),
             _ => None,
+        }
+    }
+
+    /// Whether the content is what its kind says: JSON is, once it is JSON.
+    pub fn is_sound(&self) -> bool {
+        match (self.kind(), self.text()) {
+            (ContentKind::Json, Some(text)) => serde_json::from_str::<IgnoredAny>(text).is_ok(),
+            _ => true,
         }
     }
 

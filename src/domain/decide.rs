@@ -158,6 +158,9 @@ impl Message {
             ..old.clone()
         };
         if !update.open {
+            if !content.is_sound() {
+                return Err(Refusal::BlockNotJson(old.id.clone()));
+            }
             block.state = BlockState::Sealed;
             block.content = Some(content);
             return Ok(vec![Change::ContentUpdated(block)]);

@@ -44,6 +44,8 @@ pub enum Refusal {
     BlockPlaceholder(BlockId),
     #[error("block {0} holds content of another kind")]
     BlockKind(BlockId),
+    #[error("block {0} does not hold JSON yet")]
+    BlockNotJson(BlockId),
     #[error("task is {status:?} already")]
     TaskTerminal { status: TaskStatus },
     #[error("a task that is being processed does not become pending by an update")]
