@@ -3,7 +3,9 @@
 mod support;
 
 mod bench;
+mod blocks;
 mod concurrency;
+mod content;
 mod crash;
 mod drain;
 mod golden;
