@@ -41,11 +41,7 @@ impl Engine {
                 Part::Inline(_) => None,
             })
             .collect();
-        let mut stored = match stored.as_slice() {
-            [] => Vec::new(),
-            ids => self.store.read_texts(ids).await?,
-        }
-        .into_iter();
+        let mut stored = self.store.read_texts(&stored).await?.into_iter();
         let text = parts
             .iter()
             .map(|part| match part {

@@ -241,10 +241,7 @@ impl Store {
                 .arg("status")
                 .arg("session");
         }
-        let states = match messages.is_empty() {
-            true => Vec::new(),
-            false => self.link.read(&calls).await?,
-        };
+        let states = self.link.read(&calls).await?;
         let mut streaming = Vec::new();
         for ((_, message), state) in messages.into_iter().zip(states) {
             let state: (Option<String>, Option<String>) = parse(state)?;
