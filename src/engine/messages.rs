@@ -206,8 +206,7 @@ impl Engine {
     ) -> Result<u64, EngineError> {
         let messages = self.store.messages_before(session, before).await?;
         if validate_only {
-            let exist = self.store.exist(&messages).await?;
-            return Ok(exist.into_iter().filter(|exists| *exists).count() as u64);
+            return Ok(self.store.count_messages(session, &messages).await?);
         }
         let mut count = 0;
         for message in &messages {

@@ -96,15 +96,16 @@ impl Store {
         messages.iter().zip(answers).map(parse).collect()
     }
 
-    /// Erases a message and takes it from its session's index. False where
-    /// there is no such message.
+    /// Erases a message and takes it from its session's index. False where the
+    /// session has no such message.
     pub async fn delete_message(
         &self,
         message: &MessageId,
         session: &SessionId,
     ) -> Result<bool, StoreError> {
         let keys = [self.keys.message(message), self.keys.text_prefix(message)];
-        let call = self.functions.write("delete", &[&keys[0], &keys[1]]);
+        let mut call = self.functions.write("delete", &[&keys[0], &keys[1]]);
+        call.arg(session.as_str());
         let deleted: bool = parse(self.link.repeatable(&call).await?)?;
         self.forget_messages(session, std::slice::from_ref(message))
             .await?;
@@ -193,6 +194,27 @@ impl Store {
                 .open_blocks()
                 .map(|block| self.keys.text(&message.id, &block.id)),
         );
+    /// How many of these messages the session has.
+    pub async fn count_messages(
+        &self,
+        session: &SessionId,
+        messages: &[MessageId],
+    ) -> Result<u64, StoreError> {
+        let mut calls = redis::pipe();
+        for message in messages {
+            calls
+                .cmd("HGET")
+                .arg(self.keys.message(message))
+                .arg("session");
+        }
+        let mut count = 0;
+        for answer in self.link.read(&calls).await? {
+            let held: Option<String> = parse(answer)?;
+            count += u64::from(held.as_deref() == Some(session.as_str()));
+        }
+        Ok(count)
+    }
+
         keys.extend(loaded.contents.split_whitespace().map(str::to_owned));
         let mut calls = redis::pipe();
         calls.cmd("XLEN").arg(&log.key);

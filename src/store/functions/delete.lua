@@ -3,15 +3,16 @@
 
   Keys:       1  message      hash    the snapshot
               2  text prefix  string  this .. block id is the key of its text
+  Arguments:  1  session      that the message must be of
   Log:        erased; one entry stays a while, whose field is `deleted`, since
               a key that is erased does not wake those who read it
-  Returns     1, or 0 where there is no such message
+  Returns     1, or 0 where the session has no such message
 ]]
-local function delete(keys)
+local function delete(keys, args)
   local call = redis.call
-  local held = call('HMGET', keys[1], 'log', 'open', 'contents')
+  local held = call('HMGET', keys[1], 'log', 'open', 'contents', 'session')
   local log = held[1]
-  if not log then
+  if held[4] ~= args[1] then
     return 0
   end
   -- An entry of several events has the id of its first; the last id of the
