@@ -73,21 +73,26 @@ impl Message {
             Command::UpdateTask(update) => self.task(&update.id).is_some_and(|task| {
                 task.status.is_terminal()
                     && update.status == Some(task.status)
-                    && (update.attempt == task.attempt)
+                    && update.attempt == task.attempt
                     && update.error == task.error
+                    && says_the_same(task, update)
                     && self.holds_result(task, update)
             }),
             _ => false,
         }
     }
 
+    /// Whether the task's block is what `update` would make it. An update
+    /// without content leaves what there is, perhaps a preview.
     fn holds_result(&self, task: &Task, update: &UpdateTask) -> bool {
-        let held = self.block(&task.block).and_then(|b| b.content.as_ref());
-        match (held, &update.content) {
-            (Some(held), Some((_, content))) => held.same_as(content, sha256_hex),
-            (held, None) => held.is_none() || update.status != Some(TaskStatus::Completed),
-            (None, Some(_)) => false,
-        }
+        let Some((metadata, content)) = &update.content else {
+            return true;
+        };
+        self.block(&task.block).is_some_and(|block| {
+            let held = block.content.as_ref();
+            held.is_some_and(|held| held.same_as(content, sha256_hex))
+                && (metadata.is_empty() || block.metadata == *metadata)
+        })
     }
 
     fn append(&self, append: &AppendText, now: Time) -> Decision {
@@ -349,6 +354,15 @@ fn with_text(change: fn(Block) -> Change, mut block: Block, mut content: Content
         offset = end;
     }
     changes
+}
+
+/// Whether what an update says of a task is what the task says of itself.
+fn says_the_same(task: &Task, update: &UpdateTask) -> bool {
+    let status_text = update.status_text.as_ref();
+    status_text.is_none_or(|text| *text == task.status_text)
+        && update
+            .progress
+            .is_none_or(|progress| progress <= task.progress)
 }
 
 fn open_block(id: &BlockId, now: Time) -> Block {

@@ -185,10 +185,15 @@ impl Engine {
         loop {
             let (next, sessions) = self.store.scan_sessions(place).await?;
             for session in &sessions {
-                if self.session(principal, session).await.is_ok() {
-                    count += self
-                        .cleanup_session(session, before, cleanup.validate_only)
-                        .await?;
+                match self.session(principal, session).await {
+                    Ok(_) => {
+                        count += self
+                            .cleanup_session(session, before, cleanup.validate_only)
+                            .await?;
+                    }
+                    // Another user's, or expired meanwhile.
+                    Err(EngineError::Refused(_)) => {}
+                    Err(error) => return Err(error),
                 }
             }
             if next == 0 {

@@ -49,10 +49,11 @@ impl Engine {
         id: &SessionId,
         metadata: &Metadata,
     ) -> Result<Counted, EngineError> {
-        self.session(principal, id).await?;
-        self.store
-            .set_session_metadata(id, metadata, clock::now())
-            .await?;
+        let (session, _) = self.session(principal, id).await?;
+        let now = clock::now();
+        if self.store.set_session_metadata(id, metadata, now).await? {
+            self.store.touch_user(&session.user, id, now).await?;
+        }
         self.session(principal, id).await
     }
 
@@ -62,8 +63,11 @@ impl Engine {
         principal: &Principal,
         id: &SessionId,
     ) -> Result<Counted, EngineError> {
-        self.session(principal, id).await?;
-        self.store.close_session(id, clock::now()).await?;
+        let (session, _) = self.session(principal, id).await?;
+        let now = clock::now();
+        if self.store.close_session(id, now).await? {
+            self.store.touch_user(&session.user, id, now).await?;
+        }
         self.session(principal, id).await
     }
 

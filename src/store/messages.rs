@@ -22,6 +22,9 @@ use crate::domain::{
     message::Message,
 };
 
+/// Entries of an index that are passed over at once.
+const SKIP_BATCH_MAX: usize = 10_000;
+
 /// A message as it was read, with what a commit must find unchanged.
 #[derive(Debug, Clone)]
 pub struct Loaded {
@@ -141,17 +144,23 @@ impl Store {
     ) -> Result<Vec<(u64, MessageId)>, StoreError> {
         let key = self.keys.session_messages(session);
         let from = after.map_or("-inf".to_owned(), |(time, _)| time.to_string());
-        let mut offset = skip;
+        // Behind a place the range begins with those of the same microsecond,
+        // which are not to be counted: there we pass over the rest ourselves.
+        let (mut offset, mut skip) = match after {
+            None => (skip, 0),
+            Some(_) => (0, skip),
+        };
+        let batch_size = count + 1 + skip.min(SKIP_BATCH_MAX);
         let mut found = Vec::new();
         loop {
             let mut call = redis::cmd("ZRANGE");
             call.arg(&key).arg(&from).arg("+inf").arg("BYSCORE");
             call.arg("LIMIT")
                 .arg(offset)
-                .arg(count + 1)
+                .arg(batch_size)
                 .arg("WITHSCORES");
             let batch = parse_ids(scored(self.link.read_one(call).await?)?)?;
-            let complete = batch.len() <= count;
+            let complete = batch.len() < batch_size;
             offset += batch.len();
             // Those of the same microsecond are ordered by id.
             found.extend(
@@ -159,6 +168,8 @@ impl Store {
                     .into_iter()
                     .filter(|entry| after.is_none_or(|a| entry > a)),
             );
+            let passed = found.drain(..skip.min(found.len())).count();
+            skip -= passed;
             if complete || found.len() >= count {
                 found.truncate(count);
                 return Ok(found);

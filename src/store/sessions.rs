@@ -50,7 +50,6 @@ impl Store {
         metadata: &Metadata,
         now: Time,
     ) -> Result<Option<bool>, StoreError> {
-        self.touch_user(user, session, now).await?;
         let keys = [self.keys.session(session), self.keys.session_log(session)];
         let mut call = self
             .functions
@@ -60,13 +59,16 @@ impl Store {
             .arg(now.timestamp_micros());
         let answer: String = parse(self.link.repeatable(&call).await?)?;
         match answer.as_str() {
-            "created" => Ok(Some(true)),
-            "found" => Ok(Some(false)),
-            _ => {
-                self.forget_sessions(user, std::slice::from_ref(session))
-                    .await?;
-                Ok(None)
+            "created" => {
+                self.touch_user(user, session, now).await?;
+                Ok(Some(true))
             }
+            "found" => {
+                // Whoever made it may have got no further.
+                self.enter(user, session, "NX", now).await?;
+                Ok(Some(false))
+            }
+            _ => Ok(None),
         }
     }
 
@@ -108,12 +110,24 @@ impl Store {
         session: &SessionId,
         now: Time,
     ) -> Result<(), StoreError> {
+        self.enter(user, session, "GT", now).await
+    }
+
+    /// Enters a session into its user's index: where it is new (`NX`), or also
+    /// where it stands at an earlier time (`GT`).
+    async fn enter(
+        &self,
+        user: &UserId,
+        session: &SessionId,
+        condition: &str,
+        now: Time,
+    ) -> Result<(), StoreError> {
         let key = self.keys.user_sessions(user);
         let mut calls = redis::pipe();
         calls
             .cmd("ZADD")
             .arg(&key)
-            .arg("GT")
+            .arg(condition)
             .arg(now.timestamp_micros())
             .arg(session.as_str());
         let ttl = functions::millis(self.options.session_ttl);
@@ -139,7 +153,7 @@ impl Store {
             .collect()
     }
 
-    /// Closes a session. False where there is none.
+    /// Closes a session. False where there is none, or it is closed.
     pub async fn close_session(&self, id: &SessionId, now: Time) -> Result<bool, StoreError> {
         let closed = now.timestamp_micros().to_string();
         self.change_session(id, "closed", &closed, now).await
@@ -163,9 +177,10 @@ impl Store {
         value: &str,
         now: Time,
     ) -> Result<bool, StoreError> {
+        let keys = self.keys.of_session(id);
         let mut call = self
             .functions
-            .write("change_session", &[&self.keys.session(id)]);
+            .write("change_session", &[&keys[0], &keys[1], &keys[2]]);
         call.arg(field).arg(value).arg(now.timestamp_micros());
         parse(self.link.repeatable(&call).await?)
     }
