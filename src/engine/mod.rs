@@ -12,6 +12,7 @@ mod events;
 mod listing;
 mod messages;
 mod sessions;
+mod step;
 mod view;
 mod watch;
 mod watch_session;
@@ -25,8 +26,9 @@ pub use self::{
     events::EventPage,
     listing::{MessagePage, PageRequest, SessionPage},
     messages::{Cleanup, Created},
+    step::{Step, StepKind},
     view::View,
-    watch::{Step, StepKind, WatchRequest},
+    watch::WatchRequest,
     watch_session::SessionPlace,
     write::{Receipt, Request, Written},
 };

@@ -9,12 +9,16 @@ use std::{collections::HashSet, time::Duration};
 use async_stream::try_stream;
 use tokio::{
     sync::watch::Receiver,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep},
 };
 use tokio_stream::Stream;
 use tracing::debug;
 
-use super::{Engine, EngineError, events::READ_ENTRIES};
+use super::{
+    Engine, EngineError,
+    events::READ_ENTRIES,
+    step::{Step, StepKind, check_stall, until},
+};
 use crate::{
     domain::{
         cursor::{Cursor, Position, Start},
@@ -29,8 +33,6 @@ use crate::{
     wire::frame::{EncodedFrame, GapReason, WatchEnd},
 };
 
-/// A watcher that takes nothing for so long is ended.
-const STALL_MAX: Duration = Duration::from_secs(60);
 /// How long an open watch waits before it asks a Redis that failed again.
 const RETRY_DELAY: Duration = Duration::from_millis(250);
 
@@ -56,30 +58,6 @@ pub struct WatchRequest {
     pub max_wait: Option<Duration>,
 }
 
-/// A frame, and what it means for who sends it on.
-#[derive(Debug, Clone)]
-pub struct Step {
-    /// What is sent.
-    pub frame: EncodedFrame,
-    /// Where to resume after it; none before the first place is known.
-    pub cursor: Option<Cursor>,
-    /// What it is.
-    pub kind: StepKind,
-}
-
-/// What a frame is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StepKind {
-    /// An event, a snapshot or a gap.
-    Data,
-    /// All that had happened when the watch began was sent.
-    CaughtUp,
-    /// Nothing happened.
-    Heartbeat,
-    /// Nothing follows.
-    End,
-}
-
 impl Engine {
     /// Watches a message. The stream ends after an `end` frame, or with an
     /// error that is about the connection, not the message.
@@ -98,17 +76,6 @@ impl Engine {
             }
         }
     }
-}
-
-/// Ends a watch whose last frame was taken too late.
-pub(super) fn check_stall(offered: Instant) -> Result<(), EngineError> {
-    let stalled = offered.elapsed();
-    if stalled > STALL_MAX {
-        return Err(EngineError::SlowWatcher {
-            seconds: stalled.as_secs(),
-        });
-    }
-    Ok(())
 }
 
 /// Where a watch stands.
@@ -509,13 +476,5 @@ impl Watcher {
             () = until(self.deadline) => Err(EngineError::WatchExpired),
             () = sleep(RETRY_DELAY) => Ok(Vec::new()),
         }
-    }
-}
-
-/// Waits for the end of a watch that has one.
-pub(super) async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }

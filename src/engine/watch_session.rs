@@ -15,7 +15,8 @@ use tokio_stream::Stream;
 
 use super::{
     Engine, EngineError,
-    watch::{Step, StepKind, WatchRequest, check_stall},
+    step::{Step, StepKind, check_stall},
+    watch::WatchRequest,
 };
 use crate::{
     domain::{

@@ -86,7 +86,7 @@ async fn a_task_starts_with_its_placeholder_in_one_commit() {
     let message = world.b().get("m").await.unwrap();
     let task = task(&world.b()).await;
     assert_eq!(answer.task.as_ref(), Some(&task));
-    assert_eq!(message.tasks, [task.clone()]);
+    assert_eq!(message.tasks, std::slice::from_ref(&task));
     assert_eq!(task.status(), Pending);
     assert_eq!(
         (task.progress, task.attempt, task.max_attempts),
