@@ -11,6 +11,7 @@ use crate::{
         session::Session,
     },
     proto as v1,
+    wire::session::session_to_v1,
 };
 
 /// Messages that are loaded at once.
@@ -114,7 +115,7 @@ impl Engine {
         Ok(listed)
     }
 
-    /// Lists a user's sessions.
+    /// Lists a user's sessions. The page ends before it exceeds a frame.
     pub async fn list_sessions(
         &self,
         principal: &Principal,
@@ -123,6 +124,7 @@ impl Engine {
     ) -> Result<SessionPage, EngineError> {
         let mut before = page.after.clone();
         let mut sessions = Vec::new();
+        let mut size = 0;
         if principal.owner().is_some_and(|owner| owner != user) {
             return Ok(SessionPage {
                 sessions,
@@ -142,7 +144,16 @@ impl Engine {
             let mut gone = Vec::new();
             for (place, loaded) in found.into_iter().zip(loaded) {
                 match loaded {
-                    Some(session) => sessions.push(session),
+                    Some((session, count)) => {
+                        size += session_to_v1(&session, count).encoded_len();
+                        if size > limits::FRAME_BYTES_MAX && !sessions.is_empty() {
+                            return Ok(SessionPage {
+                                sessions,
+                                next: before,
+                            });
+                        }
+                        sessions.push((session, count));
+                    }
                     None => gone.push(place.1.clone()),
                 }
                 before = Some(place);

@@ -1,5 +1,6 @@
 //! TaskService.
 
+use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -11,6 +12,7 @@ use crate::{
     api::status::{from_engine, invalid, unimplemented},
     domain::{
         ids::{MessageId, TaskId},
+        limits,
         message::Message,
         refusal::Refusal,
         task::TaskStatus,
@@ -104,7 +106,7 @@ impl TaskService for Tasks {
 
         // The place of a task is its number within the message.
         let first = after.map_or(0, |(number, _)| number.saturating_add(1));
-        let mut wanted = view
+        let wanted = view
             .message
             .tasks
             .iter()
@@ -112,17 +114,22 @@ impl TaskService for Tasks {
             .filter(|(task, number)| {
                 let is_wanted = statuses.is_empty() || statuses.contains(&task.status);
                 *number >= first && is_wanted
-            })
-            .peekable();
-        let page: Vec<_> = wanted.by_ref().take(size).collect();
-        let last = page.last().map(|(task, number)| (*number, task.id.clone()));
-        Ok(Response::new(v1::ListTasksResponse {
-            tasks: page
-                .iter()
-                .map(|(task, _)| task_of_message_to_v1(task, &view.message))
-                .collect(),
-            next_page_token: page_token::write(last.filter(|_| wanted.peek().is_some())),
-        }))
+            });
+        let mut page = v1::ListTasksResponse::default();
+        let mut last = None;
+        let mut bytes = 0;
+        for (task, number) in wanted {
+            let sent = task_of_message_to_v1(task, &view.message);
+            bytes += sent.encoded_len();
+            let is_full = page.tasks.len() == size || bytes > limits::FRAME_BYTES_MAX;
+            if is_full && last.is_some() {
+                page.next_page_token = page_token::write(last);
+                break;
+            }
+            page.tasks.push(sent);
+            last = Some((number, task.id.clone()));
+        }
+        Ok(Response::new(page))
     }
 
     async fn cancel_task(
