@@ -1,0 +1,488 @@
+//! How much there may be of everything.
+
+use prost::Message as _;
+use throughline::proto::{self as v1, content_block::Content};
+use tonic::{Code, Status};
+
+use crate::support::{
+    Clients, Rpc, World, image_block, media_blocks, named, object, open, reference, refusal,
+    text_block, textual_blocks,
+};
+
+const DELTA_BYTES_MAX: usize = 256 * 1024;
+const BLOCK_BYTES_MAX: usize = 16 * 1024 * 1024;
+const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+fn exceeded() -> (Code, String) {
+    (Code::FailedPrecondition, "LIMIT_EXCEEDED".to_owned())
+}
+
+/// An object that is exactly 16 KiB of JSON.
+fn largest_object() -> prost_types::Struct {
+    object(serde_json::json!({ "a": "x".repeat(16 * 1024 - 8) }))
+}
+
+/// An object that is nested as deep as it may be.
+fn deepest_object() -> prost_types::Struct {
+    let mut json = serde_json::json!({});
+    for level in 1..23 {
+        json = match level % 2 {
+            0 => serde_json::json!({ "deeper": json }),
+            _ => serde_json::json!([json]),
+        };
+    }
+    object(serde_json::json!({ "deeper": json }))
+}
+
+#[tokio::test]
+async fn what_is_just_within_the_limits_is_accepted_and_kept() {
+    let world = World::start().await;
+    let id = |character: &str| character.repeat(128);
+    let metadata = Some(largest_object());
+    let create_session = v1::CreateSessionRequest {
+        session_id: id("s"),
+        user_id: id("u"),
+        metadata: metadata.clone(),
+    };
+    let create_message = v1::CreateMessageRequest {
+        session_id: id("s"),
+        message_id: id("m"),
+        role: v1::Role::Tool.into(),
+        metadata: metadata.clone(),
+        parent_message_id: id("p"),
+        ..Default::default()
+    };
+    let append = v1::AppendTextRequest {
+        message_id: id("m"),
+        delta: "x".repeat(DELTA_BYTES_MAX),
+        request_id: id("r"),
+        ..Default::default()
+    };
+    let publish = v1::PublishEventRequest {
+        message_id: id("m"),
+        name: id("n"),
+        data: metadata.clone(),
+        ..Default::default()
+    };
+    let start = v1::StartTaskRequest {
+        message_id: id("m"),
+        task_id: id("t"),
+        task_type: id("k"),
+        params: metadata.clone(),
+        placeholder: Some(v1::ContentBlock {
+            block_id: id("b"),
+            metadata: metadata.clone(),
+            ..Default::default()
+        }),
+        max_attempts: u32::MAX,
+        ..Default::default()
+    };
+    let update = v1::UpdateTaskRequest {
+        message_id: id("m"),
+        task_id: id("t"),
+        status: v1::TaskStatus::Failed.into(),
+        progress: Some(1.0),
+        status_text: Some("x".repeat(1_024)),
+        error: "x".repeat(4_096),
+        ..Default::default()
+    };
+    let end = v1::EndMessageRequest {
+        message_id: id("m"),
+        state: v1::MessageState::Failed.into(),
+        error: "x".repeat(4_096),
+        ..Default::default()
+    };
+    let clients = world.a();
+    create_session.send(&clients).await.unwrap();
+    create_message.send(&clients).await.unwrap();
+    append.send(&clients).await.unwrap();
+    publish.send(&clients).await.unwrap();
+    start.send(&clients).await.unwrap();
+    for block in longest_descriptions() {
+        let block = v1::ContentBlock {
+            metadata: metadata.clone(),
+            ..block
+        };
+        clients.add(&id("m"), block).await.unwrap();
+    }
+    update.send(&clients).await.unwrap();
+    end.send(&clients).await.unwrap();
+
+    let message = world.b().get(&id("m")).await.unwrap();
+    assert_eq!(message.text.len(), DELTA_BYTES_MAX + "\"x\"".len());
+    assert_eq!(message.metadata, metadata);
+    assert_eq!(message.tasks[0].params, metadata);
+    assert_eq!(message.error.len(), 4_096);
+    for block in &message.blocks[1..] {
+        assert_eq!(block.metadata, metadata);
+    }
+    assert!(message.encoded_len() < FRAME_BYTES_MAX);
+}
+
+/// Blocks with the longest names, captions and the like.
+fn longest_descriptions() -> Vec<v1::ContentBlock> {
+    let mut blocks = media_blocks(b"x").to_vec();
+    blocks.extend(textual_blocks("\"x\""));
+    for block in &mut blocks {
+        match block.content.as_mut().unwrap() {
+            Content::Image(image) => {
+                let url = v1::image_content::Source::Url("x".repeat(8_192));
+                image.source = Some(url);
+                image.media_type = "x".repeat(128);
+                image.caption = "x".repeat(4_096);
+                (image.width, image.height) = (u32::MAX, u32::MAX);
+                image.size = i64::MAX;
+            }
+            Content::Audio(audio) => {
+                audio.duration = Some(prost_types::Duration {
+                    seconds: 315_576_000_000,
+                    nanos: 999_999_999,
+                });
+            }
+            Content::File(file) => file.filename = "x".repeat(1_024),
+            Content::Code(code) => {
+                code.language = "x".repeat(128);
+                code.filename = "x".repeat(1_024);
+            }
+            Content::ToolCall(call) => {
+                call.call_id = "x".repeat(128);
+                call.name = "x".repeat(128);
+            }
+            Content::ToolResult(result) => result.call_id = "x".repeat(128),
+            _ => {}
+        }
+    }
+    blocks
+}
+
+#[tokio::test]
+async fn metadata_as_deep_as_it_may_be_is_read_by_everybody() {
+    let world = World::start().await;
+    let clients = world.a();
+    let metadata = Some(deepest_object());
+    let create = v1::CreateSessionRequest {
+        session_id: "s".into(),
+        user_id: "user_1".into(),
+        metadata: metadata.clone(),
+    };
+    create.send(&clients).await.unwrap();
+    let create = v1::CreateMessageRequest {
+        session_id: "s".into(),
+        message_id: "m".into(),
+        role: v1::Role::User.into(),
+        metadata: metadata.clone(),
+        ..Default::default()
+    };
+    create.send(&clients).await.unwrap();
+    let block = v1::ContentBlock {
+        metadata: metadata.clone(),
+        ..text_block("x")
+    };
+    clients.add("m", block).await.unwrap();
+    let start = v1::StartTaskRequest {
+        message_id: "m".into(),
+        task_type: "search".into(),
+        params: metadata.clone(),
+        ..Default::default()
+    };
+    start.send(&clients).await.unwrap();
+    let publish = v1::PublishEventRequest {
+        message_id: "m".into(),
+        name: "noticed".into(),
+        data: metadata.clone(),
+        ..Default::default()
+    };
+    publish.send(&clients).await.unwrap();
+
+    let message = world.b().get("m").await.unwrap();
+    assert_eq!(message.blocks[0].metadata, metadata);
+    let snapshot = world.b().watch("m", "").await.snapshot().await;
+    assert_eq!(snapshot, message);
+    assert_eq!(clients.events("m").await.len(), 5);
+    let mut watch = world.b().watch("m", "0").await;
+    watch
+        .events_until(|event| event.event_type() == v1::EventType::Custom)
+        .await;
+    let list = v1::ListMessagesRequest {
+        session_id: "s".into(),
+        ..Default::default()
+    };
+    let listed = clients.clone().messages.list_messages(list).await.unwrap();
+    assert_eq!(listed.into_inner().messages, [message]);
+    let inspect = v1::InspectMessageRequest {
+        message_id: "m".into(),
+    };
+    inspect.send(&clients).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_block_may_be_16_mib() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.message("m").await;
+    let bytes = vec![7; BLOCK_BYTES_MAX];
+    let text = "x".repeat(BLOCK_BYTES_MAX);
+    for block in [image_block(bytes), text_block(&text)] {
+        clients.add("m", block).await.unwrap();
+    }
+    let message = world.b().get("m").await.unwrap();
+    for block in &message.blocks {
+        assert_eq!(reference(block).unwrap().size, BLOCK_BYTES_MAX as i64);
+    }
+    assert!(message.text_truncated);
+}
+
+#[tokio::test]
+async fn a_block_does_not_grow_over_16_mib() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.message("m").await;
+    clients
+        .add("m", open(named("b", text_block("x"))))
+        .await
+        .unwrap();
+    // To stream so much takes long.
+    let key = "message:m:text:b";
+    let length = BLOCK_BYTES_MAX - 10;
+    let end = (length - 1).to_string();
+    let _: i64 = world.redis.run(&["SETRANGE", key, &end, "x"]).await;
+    assert_eq!(
+        refusal(clients.append("m", &"y".repeat(11)).await),
+        exceeded()
+    );
+    let answer = clients.append("m", &"y".repeat(9)).await.unwrap();
+    assert_eq!(answer.offset, length as u64, "nothing was left behind");
+    clients.append("m", "z").await.unwrap();
+    assert_eq!(refusal(clients.append("m", "z").await), exceeded());
+    let length: usize = world.redis.run(&["STRLEN", key]).await;
+    assert_eq!(length, BLOCK_BYTES_MAX);
+}
+
+#[tokio::test]
+async fn a_message_has_at_most_1_000_blocks() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.session("s").await;
+    let create = v1::CreateMessageRequest {
+        session_id: "s".into(),
+        message_id: "m".into(),
+        role: v1::Role::User.into(),
+        blocks: vec![text_block("x"); 999],
+        ..Default::default()
+    };
+    create.send(&clients).await.unwrap();
+    clients.append("m", "the last").await.unwrap();
+    clients.append("m", " one").await.unwrap();
+    assert_eq!(refusal(clients.add("m", text_block("x")).await), exceeded());
+    assert_eq!(refusal(clients.start_task("m", "t").await), exceeded());
+    let seal = v1::UpdateContentRequest {
+        message_id: "m".into(),
+        block: Some(v1::ContentBlock {
+            block_id: clients.get("m").await.unwrap().blocks[999].block_id.clone(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    seal.send(&clients).await.unwrap();
+    assert_eq!(refusal(clients.append("m", "x").await), exceeded());
+    let message = world.b().get("m").await.unwrap();
+    assert_eq!(message.blocks.len(), 1_000);
+    assert_eq!(message.text.len(), 999 + "the last one".len());
+}
+
+#[tokio::test]
+async fn a_message_has_at_most_100_open_tasks() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.message("m").await;
+    for index in 0..100 {
+        clients.start_task("m", &format!("t{index}")).await.unwrap();
+    }
+    assert_eq!(refusal(clients.start_task("m", "more").await), exceeded());
+    let cancel = v1::CancelTaskRequest {
+        message_id: "m".into(),
+        task_id: "t50".into(),
+        ..Default::default()
+    };
+    cancel.send(&clients).await.unwrap();
+    clients.start_task("m", "more").await.unwrap();
+    let another = clients.start_task("m", "another").await;
+    assert_eq!(refusal(another), exceeded());
+}
+
+async fn page_of_messages(clients: &Clients, page_size: i32) -> (usize, bool) {
+    let request = v1::ListMessagesRequest {
+        session_id: "s".into(),
+        page_size,
+        ..Default::default()
+    };
+    let page = clients.clone().messages.list_messages(request).await;
+    let page = page.unwrap().into_inner();
+    (page.messages.len(), !page.next_page_token.is_empty())
+}
+
+async fn page_of_sessions(clients: &Clients, page_size: i32) -> (usize, bool) {
+    let request = v1::ListSessionsRequest {
+        user_id: "user_1".into(),
+        page_size,
+        ..Default::default()
+    };
+    let page = clients.clone().sessions.list_sessions(request).await;
+    let page = page.unwrap().into_inner();
+    (page.sessions.len(), !page.next_page_token.is_empty())
+}
+
+async fn page_of_events(clients: &Clients, page_size: i32) -> (usize, bool) {
+    let request = v1::ListEventsRequest {
+        message_id: "m".into(),
+        page_size,
+        ..Default::default()
+    };
+    let page = clients.clone().messages.list_events(request).await;
+    let page = page.unwrap().into_inner();
+    (page.events.len(), !page.next_page_token.is_empty())
+}
+
+#[tokio::test]
+async fn a_page_has_50_items_unless_asked_otherwise_and_never_over_1_000() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.session("s").await;
+    let create = v1::CreateMessageRequest {
+        session_id: "s".into(),
+        message_id: "m".into(),
+        role: v1::Role::User.into(),
+        blocks: vec![text_block("x"); 1_000],
+        complete: true,
+        ..Default::default()
+    };
+    create.send(&clients).await.unwrap();
+    for index in 0..1_010 {
+        clients.session(&format!("s{index}")).await;
+        clients.create("", v1::Role::User).await.unwrap();
+    }
+    for (asked, got) in [(0, 50), (1, 1), (999, 999), (1_000, 1_000)] {
+        assert_eq!(page_of_messages(&clients, asked).await, (got, true));
+        assert_eq!(page_of_sessions(&clients, asked).await, (got, true));
+        assert_eq!(page_of_events(&clients, asked).await, (got, true));
+    }
+    for asked in [1_001, i32::MAX] {
+        assert_eq!(page_of_messages(&clients, asked).await, (1_000, true));
+        assert_eq!(page_of_sessions(&clients, asked).await, (1_000, true));
+        assert_eq!(page_of_events(&clients, asked).await, (1_000, true));
+    }
+}
+
+/// Reads page after page with a client that refuses answers over 4 MiB, as all
+/// do unasked; says how many items there were.
+async fn read_all<F: Future<Output = Result<(usize, usize, String), Status>>>(
+    page: impl Fn(String) -> F,
+) -> usize {
+    let mut count = 0;
+    let mut token = String::new();
+    loop {
+        let (items, size, next) = page(token).await.unwrap();
+        assert!(items > 0, "a page has something");
+        assert!(size <= FRAME_BYTES_MAX + 64 * 1024, "{size} bytes");
+        count += items;
+        token = next;
+        if token.is_empty() {
+            return count;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_ends_early_rather_than_exceed_2_mib() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.session("s").await;
+    let text = "x".repeat(DELTA_BYTES_MAX);
+    for index in 0..10 {
+        let message = format!("m{index}");
+        clients.create(&message, v1::Role::User).await.unwrap();
+        for _ in 0..3 {
+            clients.append(&message, &text).await.unwrap();
+        }
+    }
+    let messages = read_all(async |page_token| {
+        let request = v1::ListMessagesRequest {
+            session_id: "s".into(),
+            page_token,
+            ..Default::default()
+        };
+        let page = clients.clone().messages.list_messages(request).await?;
+        let page = page.into_inner();
+        let size = page.encoded_len();
+        Ok((page.messages.len(), size, page.next_page_token))
+    });
+    assert_eq!(messages.await, 10);
+
+    for _ in 0..20 {
+        clients.append("m0", &text).await.unwrap();
+    }
+    let events = read_all(async |page_token| {
+        let request = v1::ListEventsRequest {
+            message_id: "m0".into(),
+            page_token,
+            ..Default::default()
+        };
+        let page = clients.clone().messages.list_events(request).await?;
+        let page = page.into_inner();
+        let size = page.encoded_len();
+        Ok((page.events.len(), size, page.next_page_token))
+    });
+    assert_eq!(events.await, 25);
+
+    for index in 0..150 {
+        let task = format!("t{index}");
+        let start = v1::StartTaskRequest {
+            message_id: "m1".into(),
+            task_id: task.clone(),
+            task_type: "search".into(),
+            params: Some(largest_object()),
+            ..Default::default()
+        };
+        start.send(&clients).await.unwrap();
+        let cancel = v1::CancelTaskRequest {
+            message_id: "m1".into(),
+            task_id: task,
+            ..Default::default()
+        };
+        cancel.send(&clients).await.unwrap();
+    }
+    let tasks = read_all(async |page_token| {
+        let request = v1::ListTasksRequest {
+            message_id: "m1".into(),
+            page_size: 1_000,
+            page_token,
+            ..Default::default()
+        };
+        let page = clients.clone().tasks.list_tasks(request).await?;
+        let page = page.into_inner();
+        let size = page.encoded_len();
+        Ok((page.tasks.len(), size, page.next_page_token))
+    });
+    assert_eq!(tasks.await, 150);
+
+    for index in 0..300 {
+        let create = v1::CreateSessionRequest {
+            session_id: format!("s{index}"),
+            user_id: "user_2".into(),
+            metadata: Some(largest_object()),
+        };
+        create.send(&clients).await.unwrap();
+    }
+    let sessions = read_all(async |page_token| {
+        let request = v1::ListSessionsRequest {
+            user_id: "user_2".into(),
+            page_size: 1_000,
+            page_token,
+        };
+        let page = clients.clone().sessions.list_sessions(request).await?;
+        let page = page.into_inner();
+        let size = page.encoded_len();
+        Ok((page.sessions.len(), size, page.next_page_token))
+    });
+    assert_eq!(sessions.await, 300);
+}
