@@ -4,7 +4,8 @@ use throughline::proto::{self as v1, content_block::Content, event::Payload};
 use tonic::Code;
 
 use crate::support::{
-    Clients, World, fold, image_block, named, object, open, refusal, text_block, textual_blocks,
+    Clients, World, fold, image_block, inline_text, named, object, open, refusal, text_block,
+    textual_blocks,
 };
 
 /// What an append to a block is answered.
@@ -35,26 +36,6 @@ async fn update(
     Ok(answer.into_inner().result.unwrap())
 }
 
-/// The text of a block, wherever its kind keeps it.
-fn text(block: &v1::ContentBlock) -> &str {
-    macro_rules! text {
-        ($($kind:ident in $module:ident),* $(,)?) => {
-            match block.content.as_ref().unwrap() {
-                $(Content::$kind(content) => match content.source.as_ref().unwrap() {
-                    v1::$module::Source::Text(text) => text,
-                    other => panic!("{other:?} is no text"),
-                },)*
-                other => panic!("{other:?} is not textual"),
-            }
-        };
-    }
-    text! {
-        Text in text_content, Markdown in markdown_content, Html in html_content,
-        Json in json_content, Thinking in thinking_content, Code in code_content,
-        ToolCall in tool_call_content, ToolResult in tool_result_content,
-    }
-}
-
 fn kind(event: &v1::Event) -> v1::EventType {
     event.event_type()
 }
@@ -79,7 +60,7 @@ async fn an_append_opens_a_block_where_there_is_none_in_the_same_commit() {
     let block = added.block.as_ref().unwrap();
     assert_eq!(block.block_id, answer.block_id);
     assert_eq!(block.state(), v1::BlockState::Open);
-    assert_eq!(text(block), "");
+    assert_eq!(inline_text(block), "");
     let Some(Payload::TextDelta(delta)) = &events[2].payload else {
         panic!("{:?}", events[2])
     };
@@ -153,7 +134,7 @@ async fn open_blocks_of_every_textual_kind_grow() {
     }
     let message = clients.get("m").await.unwrap();
     for block in &message.blocks {
-        assert_eq!(text(block), "begin");
+        assert_eq!(inline_text(block), "begin");
         assert_eq!(block.state(), v1::BlockState::Open);
     }
     assert_eq!(message.text, "begin", "only TEXT blocks are the text");
@@ -233,7 +214,7 @@ async fn an_update_seals_an_open_block_with_the_text_it_has() {
     update(&world.b(), seal).await.unwrap();
     let message = clients.get("m").await.unwrap();
     assert_eq!(message.blocks[0].state(), v1::BlockState::Sealed);
-    assert_eq!(text(&message.blocks[0]), "hello");
+    assert_eq!(inline_text(&message.blocks[0]), "hello");
     assert_eq!(message.text, "hello");
     let sealed = (Code::FailedPrecondition, "BLOCK_SEALED".to_owned());
     assert_eq!(refusal(append_to(&clients, &block, "x").await), sealed);
@@ -335,82 +316,6 @@ async fn json_is_checked_when_it_is_sealed() {
     append_to(&clients, "b", "1}").await.unwrap();
     update(&clients, seal).await.unwrap();
     let block = &clients.get("m").await.unwrap().blocks[0];
-    assert_eq!(text(block), "{\"a\":1}");
+    assert_eq!(inline_text(block), "{\"a\":1}");
     assert_eq!(block.state(), v1::BlockState::Sealed);
-}
-
-#[tokio::test]
-async fn metadata_and_bytes_are_kept_exactly() {
-    let world = World::start().await;
-    let clients = world.a();
-    clients.session("s").await;
-    let metadata = object(serde_json::json!({
-        "null": null, "true": true, "zero": 0.0, "tiny": 5e-324, "huge": 1.7976931348623157e308,
-        "third": 0.333_333_333_333_333_3, "text": "\0\u{1}\n\"\\é🙂\u{2028}", "": "empty key",
-        "list": [[], {}, [1, [2, [3]]]], "object": { "ä": { "b": [null, false] } },
-    }));
-    let bytes: Vec<u8> = (0..=255).cycle().take(9_000).collect();
-    let strange = "\0\u{feff}\r\n\u{1f468}\u{200d}\u{1f469}\u{fffd}";
-    let block = |id: &str, content| v1::ContentBlock {
-        metadata: Some(metadata.clone()),
-        ..named(id, content)
-    };
-    let request = v1::CreateMessageRequest {
-        session_id: "s".into(),
-        message_id: "m".into(),
-        role: v1::Role::User.into(),
-        metadata: Some(metadata.clone()),
-        blocks: vec![
-            block("bytes", image_block(bytes.clone())),
-            block("text", text_block(strange)),
-        ],
-        ..Default::default()
-    };
-    clients
-        .clone()
-        .messages
-        .create_message(request)
-        .await
-        .unwrap();
-    let start = v1::StartTaskRequest {
-        message_id: "m".into(),
-        task_id: "t".into(),
-        task_type: "search".into(),
-        params: Some(metadata.clone()),
-        ..Default::default()
-    };
-    clients.clone().tasks.start_task(start).await.unwrap();
-    let publish = v1::PublishEventRequest {
-        message_id: "m".into(),
-        name: "noticed".into(),
-        data: Some(metadata.clone()),
-        ..Default::default()
-    };
-    clients
-        .clone()
-        .messages
-        .publish_event(publish)
-        .await
-        .unwrap();
-
-    let message = world.b().get("m").await.unwrap();
-    let metadata = Some(metadata);
-    assert_eq!(message.metadata, metadata);
-    assert_eq!(message.tasks[0].params, metadata);
-    assert_eq!(message.blocks[0].metadata, metadata);
-    assert_eq!(message.blocks[1].metadata, metadata);
-    assert_eq!(text(&message.blocks[1]), strange);
-    let image = v1::ImageContent {
-        size: 9_000,
-        ..match image_block(bytes).content {
-            Some(Content::Image(image)) => image,
-            other => panic!("{other:?}"),
-        }
-    };
-    assert_eq!(message.blocks[0].content, Some(Content::Image(image)));
-    let events = clients.events("m").await;
-    let Some(Payload::Custom(custom)) = &events.last().unwrap().payload else {
-        panic!("the last event is not CUSTOM")
-    };
-    assert_eq!(custom.data, metadata);
 }

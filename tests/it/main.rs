@@ -2,17 +2,24 @@
 
 mod support;
 
+mod admin;
 mod bench;
 mod blocks;
 mod concurrency;
 mod content;
 mod crash;
+mod creation;
 mod drain;
+mod errors;
+mod exact;
 mod golden;
 mod inputs;
 mod limits;
 mod listing;
+mod offsets;
 mod outage;
+mod pages;
+mod principals;
 mod property;
 mod repeats;
 mod resume;

@@ -135,3 +135,28 @@ pub fn object(json: serde_json::Value) -> Struct {
         other => panic!("{other} is no object"),
     }
 }
+
+/// An object that is exactly 16 KiB of JSON.
+pub fn largest_object() -> Struct {
+    object(serde_json::json!({ "a": "x".repeat(16 * 1024 - 8) }))
+}
+
+/// The text of a block, wherever its kind keeps it.
+pub fn inline_text(block: &v1::ContentBlock) -> &str {
+    macro_rules! text {
+        ($($kind:ident in $module:ident),* $(,)?) => {
+            match block.content.as_ref().unwrap() {
+                $(Content::$kind(content) => match content.source.as_ref().unwrap() {
+                    v1::$module::Source::Text(text) => text,
+                    other => panic!("{other:?} is no text"),
+                },)*
+                other => panic!("{other:?} is not textual"),
+            }
+        };
+    }
+    text! {
+        Text in text_content, Markdown in markdown_content, Html in html_content,
+        Json in json_content, Thinking in thinking_content, Code in code_content,
+        ToolCall in tool_call_content, ToolResult in tool_result_content,
+    }
+}

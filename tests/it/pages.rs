@@ -1,0 +1,187 @@
+//! Pages: how long they are, and that every client can take them.
+
+use prost::Message as _;
+use throughline::proto as v1;
+use tonic::Status;
+
+use crate::support::{Clients, Rpc, World, largest_object, text_block};
+
+const DELTA_BYTES_MAX: usize = 256 * 1024;
+const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+async fn page_of_messages(clients: &Clients, page_size: i32) -> (usize, bool) {
+    let request = v1::ListMessagesRequest {
+        session_id: "s".into(),
+        page_size,
+        ..Default::default()
+    };
+    let page = clients.clone().messages.list_messages(request).await;
+    let page = page.unwrap().into_inner();
+    (page.messages.len(), !page.next_page_token.is_empty())
+}
+
+async fn page_of_sessions(clients: &Clients, page_size: i32) -> (usize, bool) {
+    let request = v1::ListSessionsRequest {
+        user_id: "user_1".into(),
+        page_size,
+        ..Default::default()
+    };
+    let page = clients.clone().sessions.list_sessions(request).await;
+    let page = page.unwrap().into_inner();
+    (page.sessions.len(), !page.next_page_token.is_empty())
+}
+
+async fn page_of_events(clients: &Clients, page_size: i32) -> (usize, bool) {
+    let request = v1::ListEventsRequest {
+        message_id: "m".into(),
+        page_size,
+        ..Default::default()
+    };
+    let page = clients.clone().messages.list_events(request).await;
+    let page = page.unwrap().into_inner();
+    (page.events.len(), !page.next_page_token.is_empty())
+}
+
+#[tokio::test]
+async fn a_page_has_50_items_unless_asked_otherwise_and_never_over_1_000() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.session("s").await;
+    let create = v1::CreateMessageRequest {
+        session_id: "s".into(),
+        message_id: "m".into(),
+        role: v1::Role::User.into(),
+        blocks: vec![text_block("x"); 1_000],
+        complete: true,
+        ..Default::default()
+    };
+    create.send(&clients).await.unwrap();
+    for index in 0..1_010 {
+        clients.session(&format!("s{index}")).await;
+        clients.create("", v1::Role::User).await.unwrap();
+    }
+    for (asked, got) in [(0, 50), (1, 1), (999, 999), (1_000, 1_000)] {
+        assert_eq!(page_of_messages(&clients, asked).await, (got, true));
+        assert_eq!(page_of_sessions(&clients, asked).await, (got, true));
+        assert_eq!(page_of_events(&clients, asked).await, (got, true));
+    }
+    for asked in [1_001, i32::MAX] {
+        assert_eq!(page_of_messages(&clients, asked).await, (1_000, true));
+        assert_eq!(page_of_sessions(&clients, asked).await, (1_000, true));
+        assert_eq!(page_of_events(&clients, asked).await, (1_000, true));
+    }
+}
+
+/// Reads page after page with a client that refuses answers over 4 MiB, as all
+/// do unasked; says how many items there were.
+async fn read_all<F: Future<Output = Result<(usize, usize, String), Status>>>(
+    page: impl Fn(String) -> F,
+) -> usize {
+    let mut count = 0;
+    let mut token = String::new();
+    loop {
+        let (items, size, next) = page(token).await.unwrap();
+        assert!(items > 0, "a page has something");
+        assert!(size <= FRAME_BYTES_MAX + 64 * 1024, "{size} bytes");
+        count += items;
+        token = next;
+        if token.is_empty() {
+            return count;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_ends_early_rather_than_exceed_2_mib() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.session("s").await;
+    let text = "x".repeat(DELTA_BYTES_MAX);
+    for index in 0..10 {
+        let message = format!("m{index}");
+        clients.create(&message, v1::Role::User).await.unwrap();
+        for _ in 0..3 {
+            clients.append(&message, &text).await.unwrap();
+        }
+    }
+    let messages = read_all(async |page_token| {
+        let request = v1::ListMessagesRequest {
+            session_id: "s".into(),
+            page_token,
+            ..Default::default()
+        };
+        let page = clients.clone().messages.list_messages(request).await?;
+        let page = page.into_inner();
+        let size = page.encoded_len();
+        Ok((page.messages.len(), size, page.next_page_token))
+    });
+    assert_eq!(messages.await, 10);
+
+    for _ in 0..20 {
+        clients.append("m0", &text).await.unwrap();
+    }
+    let events = read_all(async |page_token| {
+        let request = v1::ListEventsRequest {
+            message_id: "m0".into(),
+            page_token,
+            ..Default::default()
+        };
+        let page = clients.clone().messages.list_events(request).await?;
+        let page = page.into_inner();
+        let size = page.encoded_len();
+        Ok((page.events.len(), size, page.next_page_token))
+    });
+    assert_eq!(events.await, 25);
+
+    for index in 0..150 {
+        let task = format!("t{index}");
+        let start = v1::StartTaskRequest {
+            message_id: "m1".into(),
+            task_id: task.clone(),
+            task_type: "search".into(),
+            params: Some(largest_object()),
+            ..Default::default()
+        };
+        start.send(&clients).await.unwrap();
+        let cancel = v1::CancelTaskRequest {
+            message_id: "m1".into(),
+            task_id: task,
+            ..Default::default()
+        };
+        cancel.send(&clients).await.unwrap();
+    }
+    let tasks = read_all(async |page_token| {
+        let request = v1::ListTasksRequest {
+            message_id: "m1".into(),
+            page_size: 1_000,
+            page_token,
+            ..Default::default()
+        };
+        let page = clients.clone().tasks.list_tasks(request).await?;
+        let page = page.into_inner();
+        let size = page.encoded_len();
+        Ok((page.tasks.len(), size, page.next_page_token))
+    });
+    assert_eq!(tasks.await, 150);
+
+    for index in 0..300 {
+        let create = v1::CreateSessionRequest {
+            session_id: format!("s{index}"),
+            user_id: "user_2".into(),
+            metadata: Some(largest_object()),
+        };
+        create.send(&clients).await.unwrap();
+    }
+    let sessions = read_all(async |page_token| {
+        let request = v1::ListSessionsRequest {
+            user_id: "user_2".into(),
+            page_size: 1_000,
+            page_token,
+        };
+        let page = clients.clone().sessions.list_sessions(request).await?;
+        let page = page.into_inner();
+        let size = page.encoded_len();
+        Ok((page.sessions.len(), size, page.next_page_token))
+    });
+    assert_eq!(sessions.await, 300);
+}

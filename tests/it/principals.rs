@@ -1,0 +1,245 @@
+//! Whose things are whose. Identity comes later, as a layer before the services
+//! that says who asks; here a test is that layer.
+
+use std::time::Duration;
+
+use throughline::{
+    api,
+    domain::{ids::UserId, principal::Principal},
+    engine::Engine,
+    proto as v1,
+    store::{Store, StoreOptions},
+    tail::Hub,
+};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, service::InterceptorLayer, transport::Server};
+
+use crate::support::{Clients, Rpc, World, image_block, named, open, reason, text_block};
+
+/// A client that is known to be this user.
+async fn known_as(world: &World, user: &str) -> Clients {
+    let url = world.redis.url();
+    let store = Store::connect(&url, StoreOptions::default()).await.unwrap();
+    let mut tasks = JoinSet::new();
+    let drain = CancellationToken::new();
+    let hub = Hub::start(store.clone(), Duration::from_secs(1), drain, &mut tasks);
+    let user = Principal::User(UserId::parse(user).unwrap());
+    let identify = move |mut request: Request<()>| {
+        request.extensions_mut().insert(user.clone());
+        Ok(request)
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server::builder()
+        .layer(InterceptorLayer::new(identify))
+        .add_routes(api::grpc::routes(Engine::new(store, hub)))
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    tokio::spawn(async move {
+        let _tasks = tasks;
+        server.await
+    });
+    Clients::connect(&format!("http://{address}")).await
+}
+
+/// Session `s` of `user_1` with message `m`, in it a task `t`, an open block `b`
+/// and content out of line, whose id is returned.
+async fn prepare(owner: &Clients) -> String {
+    owner.message("m").await;
+    owner
+        .add("m", named("b", open(text_block("x"))))
+        .await
+        .unwrap();
+    owner.start_task("m", "t").await.unwrap();
+    owner.add("m", image_block(vec![1; 20_000])).await.unwrap();
+    let message = owner.get("m").await.unwrap();
+    let reference = crate::support::reference(&message.blocks[2]);
+    reference.unwrap().content_id.clone()
+}
+
+/// Calls each request twice: for what is another's and for what does not exist.
+macro_rules! assert_unknown {
+    ($clients:expr, $(|$id:ident| $request:expr),* $(,)?) => {$({
+        let request = |$id: &str| $request;
+        let another = request("").send(&$clients).await.unwrap_err();
+        assert_eq!(another.code(), Code::NotFound, "{:?}", request(""));
+        let unknown = request("_unknown").send(&$clients).await.unwrap_err();
+        assert_eq!(another.code(), unknown.code());
+        assert_eq!(reason(&another), reason(&unknown));
+        assert_eq!(another.message(), unknown.message().replace("_unknown", ""));
+    })*};
+}
+
+#[tokio::test]
+async fn what_is_another_users_cannot_be_told_from_what_does_not_exist() {
+    let world = World::start().await;
+    let content = prepare(&known_as(&world, "user_1").await).await;
+    let before = world.redis.contents().await;
+    let stranger = known_as(&world, "user_2").await;
+    let session = |suffix: &str| format!("s{suffix}");
+    let message = |suffix: &str| format!("m{suffix}");
+    assert_unknown!(
+        stranger,
+        |id| v1::GetSessionRequest {
+            session_id: session(id)
+        },
+        |id| v1::UpdateSessionRequest {
+            session: Some(v1::Session {
+                session_id: session(id),
+                ..Default::default()
+            }),
+            update_mask: Some(prost_types::FieldMask {
+                paths: vec!["metadata".into()],
+            }),
+        },
+        |id| v1::CloseSessionRequest {
+            session_id: session(id)
+        },
+        |id| v1::DeleteSessionRequest {
+            session_id: session(id)
+        },
+        |id| v1::WatchSessionRequest {
+            session_id: session(id),
+            ..Default::default()
+        },
+        |id| v1::CreateMessageRequest {
+            session_id: session(id),
+            role: v1::Role::User.into(),
+            ..Default::default()
+        },
+        |id| v1::ListMessagesRequest {
+            session_id: session(id),
+            ..Default::default()
+        },
+        |id| v1::CleanupMessagesRequest {
+            session_id: session(id),
+            older_than: Some(prost_types::Duration::default()),
+            ..Default::default()
+        },
+    );
+    assert_unknown!(
+        stranger,
+        |id| v1::GetMessageRequest {
+            message_id: message(id)
+        },
+        |id| v1::AppendTextRequest {
+            message_id: message(id),
+            delta: "x".into(),
+            ..Default::default()
+        },
+        |id| v1::AddContentRequest {
+            message_id: message(id),
+            block: Some(text_block("x")),
+            ..Default::default()
+        },
+        |id| v1::UpdateContentRequest {
+            message_id: message(id),
+            block: Some(named("b", text_block("x"))),
+            ..Default::default()
+        },
+        |id| v1::PublishEventRequest {
+            message_id: message(id),
+            name: "noticed".into(),
+            ..Default::default()
+        },
+        |id| v1::EndMessageRequest {
+            message_id: message(id),
+            ..Default::default()
+        },
+        |id| v1::ListEventsRequest {
+            message_id: message(id),
+            ..Default::default()
+        },
+        |id| v1::ReadContentRequest {
+            message_id: message(id),
+            block_id: "b".into(),
+            ..Default::default()
+        },
+        |id| v1::ReadContentRequest {
+            content_id: format!("{content}{id}"),
+            ..Default::default()
+        },
+        |id| v1::WatchMessageRequest {
+            message_id: message(id),
+            ..Default::default()
+        },
+        |id| v1::DeleteMessageRequest {
+            message_id: message(id)
+        },
+        |id| v1::StartTaskRequest {
+            message_id: message(id),
+            task_type: "search".into(),
+            ..Default::default()
+        },
+        |id| v1::UpdateTaskRequest {
+            message_id: message(id),
+            task_id: "t".into(),
+            ..Default::default()
+        },
+        |id| v1::CancelTaskRequest {
+            message_id: message(id),
+            task_id: "t".into(),
+            ..Default::default()
+        },
+        |id| v1::GetTaskRequest {
+            message_id: message(id),
+            task_id: "t".into(),
+        },
+        |id| v1::ListTasksRequest {
+            message_id: message(id),
+            ..Default::default()
+        },
+        |id| v1::InspectMessageRequest {
+            message_id: message(id)
+        },
+    );
+    assert_eq!(world.redis.contents().await, before, "nothing was touched");
+}
+
+#[tokio::test]
+async fn a_user_lists_makes_and_cleans_up_what_is_their_own() {
+    let world = World::start().await;
+    let owner = known_as(&world, "user_1").await;
+    prepare(&owner).await;
+    let stranger = known_as(&world, "user_2").await;
+
+    let list = v1::ListSessionsRequest {
+        user_id: "user_1".into(),
+        ..Default::default()
+    };
+    let sessions = async |clients: &Clients| {
+        let answer = clients.clone().sessions.list_sessions(list.clone()).await;
+        answer.unwrap().into_inner().sessions.len()
+    };
+    assert_eq!(sessions(&owner).await, 1);
+    assert_eq!(sessions(&stranger).await, 0);
+
+    let for_another = v1::CreateSessionRequest {
+        user_id: "user_1".into(),
+        ..Default::default()
+    };
+    assert!(for_another.send(&stranger).await.is_err());
+    assert_eq!(sessions(&owner).await, 1);
+
+    let everything = v1::CleanupMessagesRequest {
+        older_than: Some(prost_types::Duration::default()),
+        ..Default::default()
+    };
+    let cleanup = async |clients: &Clients| {
+        let mut messages = clients.messages.clone();
+        let answer = messages.cleanup_messages(everything.clone()).await;
+        answer.unwrap().into_inner().count
+    };
+    assert_eq!(cleanup(&stranger).await, 0);
+    assert!(owner.get("m").await.is_ok());
+    assert_eq!(cleanup(&owner).await, 1);
+}
+
+#[tokio::test]
+async fn whoever_is_not_asked_who_they_are_sees_everything() {
+    let world = World::start().await;
+    prepare(&known_as(&world, "user_1").await).await;
+    assert!(world.a().get("m").await.is_ok());
+    world.a().append("m", "x").await.unwrap();
+}
