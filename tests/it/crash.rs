@@ -203,7 +203,6 @@ async fn a_killed_instance_loses_nothing_and_its_watchers_resume_elsewhere() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_redis_loses_nothing_and_open_watches_go_on() {
     let mut redis = Redis::start();
-    acknowledge_only_what_is_in_the_file(&redis).await;
     let programs = serve(&redis, 2).await;
     let mut scene = Scene::of(&programs).await;
     for watcher in 0..WATCHERS {
@@ -216,15 +215,7 @@ async fn a_killed_redis_loses_nothing_and_open_watches_go_on() {
         redis.kill();
         Progress::more(&scene.progress.failed, WRITERS).await;
         redis.restart();
-        acknowledge_only_what_is_in_the_file(&redis).await;
     }
     Progress::more(&scene.progress.written, 100).await;
     scene.check().await;
-}
-
-/// With `everysec` Redis answers writes that it has not even given to the
-/// system while it waits for an fsync, and a kill loses those.
-async fn acknowledge_only_what_is_in_the_file(redis: &Redis) {
-    let set = ["CONFIG", "SET", "appendfsync", "always"];
-    redis.run::<()>(&set).await;
 }

@@ -2,6 +2,7 @@
 //! socket, with a data directory of its own. Started before the service,
 //! restarted when it dies, stopped after the service.
 
+mod durability;
 mod home;
 mod process;
 
@@ -133,7 +134,7 @@ async fn supervise(
     stop: CancellationToken,
     started: oneshot::Sender<Result<(), EmbeddedError>>,
 ) {
-    let mut process = match stop.run_until_cancelled(Process::launch(&home)).await {
+    let process = match stop.run_until_cancelled(Process::launch(&home)).await {
         Some(Ok(process)) => process,
         Some(Err(error)) => {
             // Nobody waits any more where the start was given up.
@@ -143,10 +144,14 @@ async fn supervise(
         None => return,
     };
     let _ = started.send(Ok(()));
+    let syncing = durability::sync_until(stop.clone(), &home.directory);
+    tokio::join!(syncing, keep_running(&home, process, stop.clone()));
+}
 
+async fn keep_running(home: &Home, mut process: Process, stop: CancellationToken) {
     while let Some(status) = stop.run_until_cancelled(process.wait()).await {
         error!(status, "redis-server died, restarting it");
-        match stop.run_until_cancelled(relaunch(&home)).await {
+        match stop.run_until_cancelled(relaunch(home)).await {
             Some(relaunched) => process = relaunched,
             None => return,
         }

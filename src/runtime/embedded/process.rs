@@ -91,7 +91,8 @@ fn spawn(directory: &Path) -> io::Result<Process> {
         .args(["--unixsocket", super::home::SOCKET])
         .args(["--unixsocketperm", "700"])
         .args(["--dir", "."])
-        .args(["--appendonly", "yes", "--appendfsync", "everysec"])
+        // See durability.rs for what brings the file to disk.
+        .args(["--appendonly", "yes", "--appendfsync", "no"])
         .args(["--save", ""])
         .stdin(Stdio::null())
         .stdout(input.try_clone()?)

@@ -123,6 +123,8 @@ fn spawn(port: u16, directory: &TempDir) -> Child {
     Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--appendonly", "yes"])
+        // As in the embedded Redis: a killed Redis loses nothing it acknowledged.
+        .args(["--appendfsync", "no"])
         .args(["--enable-debug-command", "yes"])
         .arg("--dir")
         .arg(directory.path())
