@@ -5,6 +5,7 @@ mod blocks;
 mod kinds;
 mod messages;
 mod sessions;
+mod stream;
 mod table;
 mod tasks;
 mod writes;

@@ -9,6 +9,7 @@ pub(super) async fn rows(table: &mut Table) {
     create_session(table).await;
     list_sessions(table).await;
     update_session(table).await;
+    watch_session(table).await;
 
     let good = v1::GetSessionRequest {
         session_id: "s".into(),
@@ -97,6 +98,28 @@ async fn update_session(table: &mut Table) {
     let mut request = good;
     request.update_mask = None;
     table.row("update_mask", "missing", request).await;
+}
+
+async fn watch_session(table: &mut Table) {
+    let good = v1::WatchSessionRequest {
+        session_id: "s".into(),
+        ..Default::default()
+    };
+    table
+        .required_id("session_id", &good, |r| &mut r.session_id)
+        .await;
+    let long = "A".repeat(100_000);
+    let broken = [
+        "x", "0", "$", "1-1", "!", "=", "====", "AAAA", "_w==", "CgE=x", " ", "\n", "\0", "ä",
+        "__8=", &long,
+    ];
+    for token in broken {
+        let request = v1::WatchSessionRequest {
+            resume_token: token.to_owned(),
+            ..good.clone()
+        };
+        table.row("resume_token", token, request).await;
+    }
 }
 
 fn mask(paths: &[&str]) -> Option<FieldMask> {
