@@ -108,7 +108,7 @@ pub(super) async fn open_watches(
     count: usize,
 ) -> Result<Vec<(Incoming, u64)>, BenchError> {
     let mut connections = Vec::new();
-    for _ in 0..CONNECTIONS.min(count) {
+    for _ in 0..CONNECTIONS {
         connections.push(Connection::open(stage.service.address(), WINDOW_BYTES).await?);
     }
     let request = watch_from_now(message);

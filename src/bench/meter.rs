@@ -71,9 +71,14 @@ impl Run {
         self.of_10k(self.generator)
     }
 
-    /// How much of one core Redis used.
-    pub(super) fn redis_core(&self) -> f64 {
-        self.redis.as_secs_f64() / self.elapsed.as_secs_f64()
+    /// Cores that the service kept busy.
+    pub(super) fn service_cores(&self) -> f64 {
+        self.service.div_duration_f64(self.elapsed)
+    }
+
+    /// The same of Redis, which has one.
+    pub(super) fn redis_cores(&self) -> f64 {
+        self.redis.div_duration_f64(self.elapsed)
     }
 
     fn of_10k(&self, used: Duration) -> f64 {

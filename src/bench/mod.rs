@@ -16,6 +16,7 @@ mod idle;
 mod instance;
 mod latency;
 mod load;
+mod many;
 mod meter;
 mod naive;
 mod process;
@@ -25,8 +26,10 @@ mod report;
 mod resp;
 mod samples;
 mod side;
+mod slow;
 mod stage;
 mod stamps;
+mod storm;
 mod stream;
 
 use std::{io, path::PathBuf, thread, time::Duration};
@@ -79,6 +82,12 @@ enum Measurement {
     Delivery,
     /// One message and many watchers, beside the naive design.
     Fanout,
+    /// Many messages with one watcher each.
+    Many,
+    /// Everybody resumes at once.
+    Storm,
+    /// Slow watchers among fast ones.
+    Slow,
     /// What watchers cost that do nothing.
     Idle,
 }
@@ -241,6 +250,9 @@ impl Measurement {
             Self::Load => load::measure(scale, bar, report).await,
             Self::Delivery => delivery::measure(scale, bar, report).await,
             Self::Idle => idle::measure(scale, bar, report).await,
+            Self::Many => many::measure(scale, bar, report).await,
+            Self::Storm => storm::measure(scale, bar, report).await,
+            Self::Slow => slow::measure(scale, bar, report).await,
             Self::Fanout => fanout::measure(scale, bar, report).await,
         }
     }

@@ -105,7 +105,7 @@ impl Naive {
             }
             Some("WatchMessage") => {
                 let watch = service_fn(move |request: Request<v1::WatchMessageRequest>| {
-                    let frames = self.clone().watch(request.into_inner().message_id);
+                    let frames = self.clone().watch(request.into_inner());
                     async move { Ok::<_, Status>(Response::new(frames)) }
                 });
                 let mut grpc = Grpc::new(ProstCodec::default());
@@ -144,14 +144,16 @@ impl Naive {
         }))
     }
 
-    /// A connection of its own for each watcher, from now on.
-    fn watch(self, message: String) -> Frames {
+    /// A connection of its own for each watcher, from the begin or from now on.
+    fn watch(self, request: v1::WatchMessageRequest) -> Frames {
         Box::pin(try_stream! {
             let mut redis = Redis::connect(&self.socket).await.map_err(failed)?;
-            let log = log_key(&message);
+            let log = log_key(&request.message_id);
             let last: [&[u8]; 6] = [b"XREVRANGE", log.as_bytes(), b"+", b"-", b"COUNT", b"1"];
             let head = redis.call(&last).await.map_err(failed)?;
-            let mut last = resp::texts(&head).first().map_or(b"0".to_vec(), |id| id.to_vec());
+            let head = resp::texts(&head).first().map(|id| id.to_vec());
+            let head = head.filter(|_| request.cursor != "0");
+            let mut last = head.unwrap_or_else(|| b"0".to_vec());
             let mut sent = 0;
             yield frame(sent, Frame::CaughtUp(v1::CaughtUp::default()));
             loop {
