@@ -8,8 +8,9 @@ use super::{
     callers::call_in_turn,
     client::{Client, DELTA},
     floor::PipelinedXadd,
+    meter::{Run, ratio},
     report::{Bar, Report, Table},
-    stage::{Instance, Run, Stage, ratio},
+    stage::Stage,
 };
 
 const CALLERS: usize = 64;
@@ -30,7 +31,7 @@ pub(super) async fn measure(
     for _ in 0..scale.rounds {
         appends.push(load.append(scale).await?);
         noops.push(load.noop(scale).await?);
-        let meter = stage.meter(&load.instance)?;
+        let meter = stage.meter()?;
         xadds.push(meter.read(floor.add(scale.round).await?)?);
         bar.inc(1);
     }
@@ -52,7 +53,6 @@ pub(super) async fn measure(
 
 struct Load<'a> {
     stage: &'a Stage,
-    instance: Instance,
     clients: Vec<Client>,
     /// One for each caller.
     messages: Vec<String>,
@@ -60,10 +60,9 @@ struct Load<'a> {
 
 impl<'a> Load<'a> {
     async fn set(stage: &'a Stage) -> Result<Self, BenchError> {
-        let instance = stage.instance().await?;
         let mut clients = Vec::new();
         for _ in 0..CONNECTIONS {
-            clients.push(instance.client().await?);
+            clients.push(stage.client().await?);
         }
         let mut messages = Vec::new();
         for _ in 0..CALLERS {
@@ -71,7 +70,6 @@ impl<'a> Load<'a> {
         }
         Ok(Self {
             stage,
-            instance,
             clients,
             messages,
         })
@@ -79,7 +77,7 @@ impl<'a> Load<'a> {
 
     async fn append(&self, scale: &Scale) -> Result<Run, BenchError> {
         let (clients, messages) = (self.clients.clone(), self.messages.clone());
-        let meter = self.stage.meter(&self.instance)?;
+        let meter = self.stage.meter()?;
         let answered = call_in_turn(CALLERS, scale.round, move |caller| {
             let client = clients[caller % CONNECTIONS].clone();
             let message = messages[caller].clone();
@@ -91,7 +89,7 @@ impl<'a> Load<'a> {
 
     async fn noop(&self, scale: &Scale) -> Result<Run, BenchError> {
         let clients = self.clients.clone();
-        let meter = self.stage.meter(&self.instance)?;
+        let meter = self.stage.meter()?;
         let answered = call_in_turn(CALLERS, scale.round, move |caller| {
             let client = clients[caller % CONNECTIONS].clone();
             async move { client.noop().await }

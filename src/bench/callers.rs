@@ -1,8 +1,9 @@
-//! Load in a closed loop: each caller waits for an answer before it calls again.
+//! Load: by callers that wait for an answer before they call again, or at a
+//! steady pace.
 
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::interval};
 
 use super::BenchError;
 
@@ -36,4 +37,25 @@ where
         answered += ended.map_err(|_| BenchError::Unexpected("a caller panicked"))??;
     }
     Ok(answered)
+}
+
+/// Has so many calls made at a steady pace, whether or not those before were
+/// answered. Returns what they returned, in the order they ended.
+pub(super) async fn call_at_pace<C, F, T>(
+    pace: Duration,
+    count: usize,
+    call: C,
+) -> Result<Vec<T>, BenchError>
+where
+    C: Fn(usize) -> F,
+    F: Future<Output = Result<T, BenchError>> + Send + 'static,
+    T: Send + 'static,
+{
+    let mut timer = interval(pace);
+    let mut running = JoinSet::new();
+    for number in 0..count {
+        timer.tick().await;
+        running.spawn(call(number));
+    }
+    running.join_all().await.into_iter().collect()
 }

@@ -6,8 +6,9 @@ use super::{
     BenchError, Scale,
     callers::call_in_turn,
     client::{Client, DELTA},
+    meter::{Run, ratio},
     report::{Bar, Report, Table},
-    stage::{Instance, Run, Stage, ratio},
+    stage::Stage,
 };
 
 /// How much the message holds before: its name and its bytes.
@@ -25,14 +26,13 @@ pub(super) async fn measure(
     report: &mut Report,
 ) -> Result<(), BenchError> {
     let stage = Stage::set().await?;
-    let instance = stage.instance().await?;
-    let client = instance.client().await?;
+    let client = stage.client().await?;
     let mut runs = SIZES.map(|_| Vec::new());
-    append(scale, &stage, &instance, &client, 0).await?;
+    append(scale, &stage, &client, 0).await?;
     bar.set_length((scale.rounds * SIZES.len()) as u64);
     for _ in 0..scale.rounds {
         for ((_, bytes), runs) in SIZES.iter().zip(&mut runs) {
-            runs.push(append(scale, &stage, &instance, &client, *bytes).await?);
+            runs.push(append(scale, &stage, &client, *bytes).await?);
             bar.inc(1);
         }
     }
@@ -54,13 +54,12 @@ pub(super) async fn measure(
 async fn append(
     scale: &Scale,
     stage: &Stage,
-    instance: &Instance,
     client: &Client,
     bytes: usize,
 ) -> Result<Run, BenchError> {
     let message = client.create_message_of(bytes).await?;
     let client = client.clone();
-    let meter = stage.meter(instance)?;
+    let meter = stage.meter()?;
     let answered = call_in_turn(CALLERS, scale.round, move |_| {
         let (client, message) = (client.clone(), message.clone());
         async move { client.append(&message, DELTA).await }

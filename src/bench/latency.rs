@@ -23,8 +23,9 @@ pub(super) async fn measure(
     report: &mut Report,
 ) -> Result<(), BenchError> {
     let stage = Stage::set().await?;
-    let (a, b) = (stage.instance().await?, stage.instance().await?);
-    let mut scene = Scene::set(&stage, a.client().await?, b.client().await?).await?;
+    let second = stage.second_instance().await?;
+    let b = Client::connect(second.address()).await?;
+    let mut scene = Scene::set(&stage, stage.client().await?, b).await?;
     let mut calls = Calls::default();
     bar.set_length(scale.calls as u64);
     for number in 0..scale.calls {

@@ -5,21 +5,34 @@
 //! is compared is measured in turn, on one machine, by one generator.
 
 mod append;
+mod audience;
 mod callers;
 mod client;
+mod delivery;
+mod fanout;
 mod floor;
 mod growth;
+mod idle;
+mod instance;
 mod latency;
+mod load;
+mod many;
+mod meter;
+mod naive;
 mod process;
 mod raw;
 mod redis_cpu;
 mod report;
 mod resp;
 mod samples;
+mod side;
+mod slow;
 mod stage;
+mod stamps;
+mod storm;
 mod stream;
 
-use std::{io, thread, time::Duration};
+use std::{io, path::PathBuf, thread, time::Duration};
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -42,6 +55,10 @@ pub struct BenchArgs {
     #[arg(long)]
     quick: bool,
 
+    /// Serve the naive design, to compare with.
+    #[arg(long, hide = true, value_name = "SOCKET")]
+    naive_server: Option<PathBuf>,
+
     /// Print one JSON object, with `ratios`, `bars`, `figures` and `machine`.
     #[arg(long)]
     json: bool,
@@ -59,6 +76,20 @@ enum Measurement {
     Stream,
     /// What an append costs Redis.
     RedisCpu,
+    /// Creating and loading messages.
+    Load,
+    /// From an append to its event at a watcher.
+    Delivery,
+    /// One message and many watchers, beside the naive design.
+    Fanout,
+    /// Many messages with one watcher each.
+    Many,
+    /// Everybody resumes at once.
+    Storm,
+    /// Slow watchers among fast ones.
+    Slow,
+    /// What watchers cost that do nothing.
+    Idle,
 }
 
 /// How long is measured.
@@ -69,18 +100,26 @@ struct Scale {
     round: Duration,
     /// How often a call is made where each is timed.
     calls: usize,
+    /// How many watchers a message has; the last but one is compared.
+    audiences: &'static [usize],
+    /// How many watchers wait for nothing.
+    watchers: usize,
 }
 
 const FULL: Scale = Scale {
     rounds: 15,
     round: Duration::from_millis(300),
     calls: 2_000,
+    audiences: &[1, 10, 100, 1_000, 2_000],
+    watchers: 10_000,
 };
 
 const QUICK: Scale = Scale {
     rounds: 1,
     round: Duration::from_millis(100),
     calls: 50,
+    audiences: &[1, 20, 40],
+    watchers: 200,
 };
 
 /// Why nothing was measured.
@@ -128,6 +167,9 @@ pub enum BenchError {
 /// # Errors
 /// Where something could not be measured. A bar that is missed is no error.
 pub async fn run(args: BenchArgs) -> Result<(), BenchError> {
+    if let Some(socket) = args.naive_server {
+        return naive::serve(socket).await;
+    }
     let (ended, outcome) = oneshot::channel();
     // A generator with one thread of its own wastes the least of the two cores
     // that it shares with what it measures.
@@ -205,6 +247,13 @@ impl Measurement {
             Self::Append => append::measure(scale, bar, report).await,
             Self::Stream => stream::measure(scale, bar, report).await,
             Self::RedisCpu => redis_cpu::measure(scale, bar, report).await,
+            Self::Load => load::measure(scale, bar, report).await,
+            Self::Delivery => delivery::measure(scale, bar, report).await,
+            Self::Idle => idle::measure(scale, bar, report).await,
+            Self::Many => many::measure(scale, bar, report).await,
+            Self::Storm => storm::measure(scale, bar, report).await,
+            Self::Slow => slow::measure(scale, bar, report).await,
+            Self::Fanout => fanout::measure(scale, bar, report).await,
         }
     }
 }

@@ -32,6 +32,15 @@ impl Process {
         }
     }
 
+    /// Memory that is its own now, in KiB.
+    pub(super) fn resident_kib(self) -> Result<f64, BenchError> {
+        let status = self.read("status")?;
+        let mut lines = status.lines();
+        let resident = lines.find_map(|line| line.strip_prefix("RssAnon:"));
+        let kib = resident.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+        kib.ok_or_else(|| self.unreadable("status", io::ErrorKind::InvalidData.into()))
+    }
+
     fn read(self, file: &str) -> Result<String, BenchError> {
         fs::read_to_string(format!("/proc/{}/{file}", self.0))
             .map_err(|error| self.unreadable(file, error))
@@ -48,6 +57,14 @@ impl Process {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_counted() {
+        let before = Process::own().resident_kib().unwrap();
+        let held = std::hint::black_box(vec![1u8; 32 * 1024 * 1024]);
+        assert!(Process::own().resident_kib().unwrap() > before + 16.0 * 1024.0);
+        drop(held);
+    }
 
     #[test]
     fn processor_time_grows_with_work() {

@@ -11,7 +11,7 @@ use prost::Message;
 use tokio::net::TcpStream;
 use tonic::Status;
 
-use super::BenchError;
+use super::{BenchError, resp::leading_number};
 
 /// Flag and length before each message.
 const PREFIX_BYTES: usize = 5;
@@ -60,6 +60,19 @@ impl Connection {
             rest: BytesMut::new(),
         };
         Ok((Outgoing(stream), incoming))
+    }
+
+    /// Begins a call with one request.
+    pub(super) async fn ask(
+        &self,
+        method: &str,
+        request: &impl Message,
+    ) -> Result<Incoming, BenchError> {
+        let (mut outgoing, incoming) = self.call(method).await?;
+        let mut bytes = BytesMut::new();
+        put_message(request, &mut bytes);
+        outgoing.0.send_data(bytes.freeze(), true)?;
+        Ok(incoming)
     }
 }
 
@@ -164,4 +177,96 @@ fn take_messages(
         read = end;
     }
     Ok(read)
+}
+
+/// What a frame of a watch says without being decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WatchFrame {
+    /// Everything up to this sequence was delivered.
+    Event(u64),
+    /// Something was not.
+    Lost,
+    /// All that had happened was sent, up to this sequence.
+    CaughtUp(u64),
+    Other,
+}
+
+impl WatchFrame {
+    /// Reads the cursor, which comes first, and which kind of frame follows.
+    pub(super) fn read(message: &[u8]) -> Self {
+        let (sequence, kind) = match message {
+            [0x0a, length, rest @ ..] => {
+                let (cursor, frame) = rest.split_at(usize::from(*length).min(rest.len()));
+                (leading_number(cursor) as u64, frame.first())
+            }
+            other => (0, other.first()),
+        };
+        match kind.map(|tag| tag >> 3) {
+            Some(2) => Self::Event(sequence),
+            Some(3 | 4) => Self::Lost,
+            Some(5) => Self::CaughtUp(sequence),
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{self as v1, watch_message_response::Frame};
+
+    fn frame(cursor: &str, frame: Frame) -> Vec<u8> {
+        let response = v1::WatchMessageResponse {
+            cursor: cursor.to_owned(),
+            frame: Some(frame),
+        };
+        response.encode_to_vec()
+    }
+
+    #[test]
+    fn a_frame_tells_its_kind_without_being_decoded() {
+        for (expected, cursor, kind) in [
+            (
+                WatchFrame::Event(1234),
+                "1234-99",
+                Frame::Event(v1::Event::default()),
+            ),
+            (WatchFrame::Lost, "7-1", Frame::Gap(v1::Gap::default())),
+            (
+                WatchFrame::Lost,
+                "7-1",
+                Frame::Snapshot(v1::Message::default()),
+            ),
+            (
+                WatchFrame::CaughtUp(7),
+                "7-1",
+                Frame::CaughtUp(v1::CaughtUp::default()),
+            ),
+            (
+                WatchFrame::Other,
+                "7-1",
+                Frame::Heartbeat(v1::Heartbeat::default()),
+            ),
+        ] {
+            assert_eq!(WatchFrame::read(&frame(cursor, kind)), expected);
+        }
+    }
+
+    #[test]
+    fn messages_are_found_wherever_they_are_cut() {
+        let mut bytes = BytesMut::new();
+        for delta in ["one", "two"] {
+            put_message(&delta.to_owned(), &mut bytes);
+        }
+        let whole = bytes.len() / 2;
+        for cut in 0..=bytes.len() {
+            let mut seen = 0;
+            let read = take_messages(&bytes[..cut], &mut |_| {
+                seen += 1;
+                Ok(())
+            });
+            assert_eq!(read.unwrap(), cut / whole * whole);
+            assert_eq!(seen, cut / whole);
+        }
+    }
 }

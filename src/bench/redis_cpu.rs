@@ -9,8 +9,9 @@ use super::{
     callers::call_in_turn,
     client::DELTA,
     floor::PipelinedXadd,
+    meter::{Run, ratio},
     report::{Bar, Report, Table},
-    stage::{Instance, Run, Stage, ratio},
+    stage::Stage,
 };
 use crate::{
     domain::{Time, ids::MessageId},
@@ -30,8 +31,7 @@ pub(super) async fn measure(
     report: &mut Report,
 ) -> Result<(), BenchError> {
     let stage = Stage::set().await?;
-    let instance = stage.instance().await?;
-    let load = Load::set(&stage, &instance).await?;
+    let load = Load::set(&stage).await?;
     let mut floor = PipelinedXadd::open(&stage, JOURNEYS, WINDOW).await?;
     let (mut single, mut batched, mut xadds) = (Vec::new(), Vec::new(), Vec::new());
     load.append(scale, 1).await?;
@@ -39,7 +39,7 @@ pub(super) async fn measure(
     for _ in 0..scale.rounds {
         single.push(load.append(scale, 1).await?);
         batched.push(load.append(scale, BATCH).await?);
-        let meter = stage.meter(&instance)?;
+        let meter = stage.meter()?;
         xadds.push(meter.read(floor.add(scale.round).await?)?);
         bar.inc(1);
     }
@@ -68,15 +68,14 @@ pub(super) async fn measure(
 
 struct Load<'a> {
     stage: &'a Stage,
-    instance: &'a Instance,
     store: Store,
     /// One for each call of a journey.
     messages: Vec<MessageId>,
 }
 
 impl<'a> Load<'a> {
-    async fn set(stage: &'a Stage, instance: &'a Instance) -> Result<Self, BenchError> {
-        let client = instance.client().await?;
+    async fn set(stage: &'a Stage) -> Result<Self, BenchError> {
+        let client = stage.client().await?;
         let mut messages = Vec::new();
         for _ in 0..WINDOW {
             let id = client.create_message_of(1).await?;
@@ -85,8 +84,7 @@ impl<'a> Load<'a> {
         }
         Ok(Self {
             stage,
-            instance,
-            store: Store::connect(&stage.url(), StoreOptions::default()).await?,
+            store: Store::connect(&stage.redis_url(), StoreOptions::default()).await?,
             messages,
         })
     }
@@ -94,7 +92,7 @@ impl<'a> Load<'a> {
     /// Appends for one round, with so many deltas in a call.
     async fn append(&self, scale: &Scale, deltas: usize) -> Result<Run, BenchError> {
         let (store, messages) = (self.store.clone(), self.messages.clone());
-        let meter = self.stage.meter(self.instance)?;
+        let meter = self.stage.meter()?;
         let journeys = call_in_turn(JOURNEYS, scale.round, move |_| {
             append(store.clone(), messages.clone(), deltas)
         });

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::{samples::Samples, stage::Run};
+use super::meter::{Run, median};
 
 /// Everything that one run of the bench found.
 #[derive(Debug, Default)]
@@ -146,7 +146,7 @@ impl Table {
             Run::redis_cpu,
             Run::generator_cpu,
         ];
-        let medians = figures.map(|figure| runs.iter().map(figure).collect::<Samples>().median());
+        let medians = figures.map(|figure| median(runs, figure));
         self.rows.push((name.into(), medians.into()));
     }
 

@@ -1,18 +1,26 @@
 //! Bare Redis: the floor under every measurement. It speaks the protocol
 //! itself, so that no library stands between the generator and Redis.
 
-use std::{io::Write, path::Path};
+use std::{
+    io::{ErrorKind, Write},
+    path::Path,
+    str::FromStr,
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
+    time::sleep,
 };
 
 use super::BenchError;
 
 /// How much is read at once, at least.
 const READ_BYTES: usize = 64 * 1024;
+
+const CONNECT_PAUSE: Duration = Duration::from_millis(1);
 
 /// One connection.
 pub(super) struct Redis {
@@ -23,8 +31,15 @@ pub(super) struct Redis {
 
 impl Redis {
     pub(super) async fn connect(socket: &Path) -> Result<Self, BenchError> {
+        let stream = loop {
+            match UnixStream::connect(socket).await {
+                // More connect at once than Redis lets wait for it.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => sleep(CONNECT_PAUSE).await,
+                connected => break connected?,
+            }
+        };
         Ok(Self {
-            stream: UnixStream::connect(socket).await?,
+            stream,
             received: BytesMut::new(),
         })
     }
@@ -42,12 +57,18 @@ impl Redis {
         self.reply().await
     }
 
-    /// The text that a command such as INFO is answered with.
-    pub(super) async fn text(&mut self, command: &[&[u8]]) -> Result<String, BenchError> {
-        let reply = self.call(command).await?;
+    /// A number that INFO gives in one of its sections.
+    pub(super) async fn info<N: FromStr>(
+        &mut self,
+        section: &str,
+        name: &str,
+    ) -> Result<N, BenchError> {
+        let reply = self.call(&[b"INFO", section.as_bytes()]).await?;
         let text = String::from_utf8_lossy(&reply);
-        let (_, text) = text.split_once("\r\n").unwrap_or_default();
-        Ok(text.to_owned())
+        let mut lines = text.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let value = value.and_then(|value| value.trim().parse().ok());
+        value.ok_or_else(|| BenchError::Redis(format!("INFO without {name}")))
     }
 
     /// Sends commands that were encoded before.
@@ -73,6 +94,28 @@ impl Redis {
     }
 }
 
+/// The texts in an answer, in order, from lists in lists as well.
+pub(super) fn texts(reply: &[u8]) -> Vec<&[u8]> {
+    let mut texts = Vec::new();
+    let mut rest = reply;
+    while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+        let (line, after) = rest.split_at(end + 1);
+        rest = after;
+        if line[0] == b'$' && line[1] != b'-' {
+            let length = leading_number(&line[1..]).min(rest.len());
+            texts.push(&rest[..length]);
+            rest = rest.get(length + 2..).unwrap_or_default();
+        }
+    }
+    texts
+}
+
+/// The number in decimal digits that a text begins with.
+pub(super) fn leading_number(text: &[u8]) -> usize {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0'))
+}
+
 /// Adds a command to what will be sent.
 pub(super) fn encode(command: &[&[u8]], bytes: &mut Vec<u8>) {
     const INFALLIBLE: &str = "a Vec takes all that is written";
@@ -92,11 +135,8 @@ fn refused(reply: &[u8]) -> BenchError {
 /// How long the first answer in `bytes` is; none where more has to come in.
 fn reply_length(bytes: &[u8]) -> Option<usize> {
     let line = bytes.iter().position(|&byte| byte == b'\n')? + 1;
-    let count = || -> usize {
-        let digits = std::str::from_utf8(&bytes[1..line]).unwrap_or_default();
-        // -1 stands for nothing, in place of text as of a list.
-        digits.trim_end().parse().unwrap_or(0)
-    };
+    // -1 stands for nothing, in place of a text as of a list.
+    let count = || leading_number(&bytes[1..line]);
     match bytes[0] {
         b'$' if bytes[1] == b'-' => Some(line),
         b'$' => {
@@ -130,6 +170,12 @@ mod tests {
                 assert_eq!(reply_length(&whole[..cut]), None, "{:?}", &whole[..cut]);
             }
         }
+    }
+
+    #[test]
+    fn texts_are_found_in_nested_lists() {
+        let reply = b"*2\r\n$1\r\na\r\n*3\r\n:7\r\n$-1\r\n$3\r\nb\nc\r\n";
+        assert_eq!(texts(reply), [&b"a"[..], b"b\nc"]);
     }
 
     #[test]

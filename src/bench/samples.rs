@@ -11,6 +11,14 @@ impl Samples {
         self.0.push(value);
     }
 
+    pub(super) fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The value that half of them are below.
     pub(super) fn median(&self) -> f64 {
         self.quantile(0.5)

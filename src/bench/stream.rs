@@ -12,9 +12,10 @@ use super::{
     BenchError, Scale,
     client::DELTA,
     floor::PipelinedXadd,
+    meter::{Run, ratio},
     raw::{Connection, Incoming, Outgoing, put_message},
     report::{Bar, Report, Table},
-    stage::{Instance, Run, Stage, ratio},
+    stage::Stage,
 };
 use crate::proto::{
     self as v1, write_ack::Outcome, write_message_request::Write, write_message_response::Response,
@@ -59,17 +60,16 @@ pub(super) async fn measure(
     report: &mut Report,
 ) -> Result<(), BenchError> {
     let stage = Stage::set().await?;
-    let instance = stage.instance().await?;
     let mut floor = PipelinedXadd::open(&stage, FLOOR_CONNECTIONS, FLOOR_WINDOW).await?;
     let mut runs = SHAPES.map(|_| Vec::new());
     let mut xadds = Vec::new();
-    SHAPES[0].append(scale, &stage, &instance).await?;
+    SHAPES[0].append(scale, &stage).await?;
     bar.set_length(scale.rounds as u64);
     for _ in 0..scale.rounds {
         for (shape, runs) in SHAPES.iter().zip(&mut runs) {
-            runs.push(shape.append(scale, &stage, &instance).await?);
+            runs.push(shape.append(scale, &stage).await?);
         }
-        let meter = stage.meter(&instance)?;
+        let meter = stage.meter()?;
         xadds.push(meter.read(floor.add(scale.round).await?)?);
         bar.inc(1);
     }
@@ -89,14 +89,9 @@ pub(super) async fn measure(
 }
 
 impl Shape {
-    async fn append(
-        &self,
-        scale: &Scale,
-        stage: &Stage,
-        instance: &Instance,
-    ) -> Result<Run, BenchError> {
-        let streams = self.open(instance).await?;
-        let meter = stage.meter(instance)?;
+    async fn append(&self, scale: &Scale, stage: &Stage) -> Result<Run, BenchError> {
+        let streams = self.open(stage).await?;
+        let meter = stage.meter()?;
         let end = Instant::now() + scale.round;
         let mut running = JoinSet::new();
         for stream in streams {
@@ -110,11 +105,11 @@ impl Shape {
         meter.read(acknowledged)
     }
 
-    async fn open(&self, instance: &Instance) -> Result<Vec<AppendStream>, BenchError> {
-        let client = instance.client().await?;
+    async fn open(&self, stage: &Stage) -> Result<Vec<AppendStream>, BenchError> {
+        let client = stage.client().await?;
         let mut connections = Vec::new();
         for _ in 0..CONNECTIONS {
-            connections.push(Connection::open(instance.address(), WINDOW_BYTES).await?);
+            connections.push(Connection::open(stage.service.address(), WINDOW_BYTES).await?);
         }
         let mut streams = Vec::new();
         for number in 0..self.streams {

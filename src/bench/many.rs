@@ -1,0 +1,234 @@
+//! Many messages with one watcher each, written on a few streams at a pace that
+//! one product's conversations would have together.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use indicatif::ProgressBar;
+use prost::Message;
+use tokio::{
+    task::JoinSet,
+    time::{interval, timeout},
+};
+
+use super::{
+    BenchError, Scale,
+    audience::{caught_up, watch_from_now},
+    meter::Run,
+    raw::{Connection, Incoming, Outgoing, put_message},
+    report::{Report, Table},
+    samples::Samples,
+    stage::Stage,
+    stamps::Clock,
+};
+use crate::proto::{
+    self as v1, event::Payload, watch_message_response::Frame, write_message_request::Write,
+};
+
+const EVENTS_PER_MESSAGE_PER_S: usize = 30;
+const TICK: Duration = Duration::from_millis(1);
+const STREAMS: usize = 8;
+const CONNECTIONS: usize = 8;
+const WINDOW_BYTES: u32 = 1024 * 1024;
+/// Nothing that is not lost takes so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(super) async fn measure(
+    scale: &Scale,
+    bar: &ProgressBar,
+    report: &mut Report,
+) -> Result<(), BenchError> {
+    let messages = scale.watchers.div_ceil(10);
+    let mut table = Table {
+        key: "many_messages",
+        title: format!(
+            "{messages} messages with a watcher each, {EVENTS_PER_MESSAGE_PER_S} events a second \
+             in each: nothing lost"
+        ),
+        columns: vec!["per_s", "p50_ms", "p99_ms", "redis_cores", "service_cores"],
+        rows: Vec::new(),
+    };
+    bar.set_length(1);
+    let mut scene = Scene::set(Stage::set().await?, messages).await?;
+    let (run, ages) = scene.run(scale).await?;
+    table.rows.push(("lanes".to_owned(), row(&run, &ages)));
+    bar.inc(1);
+    report.table(table);
+    Ok(())
+}
+
+fn row(run: &Run, ages: &Samples) -> Vec<f64> {
+    vec![
+        run.per_s(),
+        ages.median(),
+        ages.quantile(0.99),
+        run.redis_cores(),
+        run.service_cores(),
+    ]
+}
+
+struct Scene {
+    stage: Stage,
+    messages: Vec<String>,
+    writers: Vec<Outgoing>,
+    acknowledged: Arc<AtomicU64>,
+    acks: JoinSet<Result<(), BenchError>>,
+    watches: Vec<(Incoming, u64)>,
+}
+
+impl Scene {
+    async fn set(stage: Stage, messages: usize) -> Result<Self, BenchError> {
+        let client = stage.client().await?;
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTIONS {
+            connections.push(Connection::open(stage.service.address(), WINDOW_BYTES).await?);
+        }
+        let mut scene = Self {
+            stage,
+            messages: Vec::new(),
+            writers: Vec::new(),
+            acknowledged: Arc::default(),
+            acks: JoinSet::new(),
+            watches: Vec::new(),
+        };
+        for number in 0..messages {
+            let message = client.create_message_of(1).await?;
+            let connection = &connections[number % CONNECTIONS];
+            let mut watch = connection
+                .ask("WatchMessage", &watch_from_now(&message))
+                .await?;
+            let place = caught_up(&mut watch).await?;
+            scene.watches.push((watch, place));
+            scene.messages.push(message);
+        }
+        for connection in connections.iter().cycle().take(STREAMS) {
+            let (outgoing, incoming) = connection.call("WriteMessage").await?;
+            scene.writers.push(outgoing);
+            scene
+                .acks
+                .spawn(count_acks(incoming, scene.acknowledged.clone()));
+        }
+        Ok(scene)
+    }
+
+    async fn run(&mut self, scale: &Scale) -> Result<(Run, Samples), BenchError> {
+        let clock = Clock::start();
+        let ticks = scale.round.as_millis() as usize * scale.rounds;
+        let mut watching = JoinSet::new();
+        let sent = self.sent_to_each(ticks);
+        for ((watch, place), sent) in self.watches.drain(..).zip(&sent) {
+            watching.spawn(receive(watch, place + sent, clock));
+        }
+        let meter = self.stage.meter()?;
+        self.write(clock, ticks).await?;
+        let mut ages = Samples::default();
+        while let Some(ended) = timeout(PATIENCE, watching.join_next())
+            .await
+            .map_err(|_| BenchError::Unexpected("a watcher did not see every event"))?
+        {
+            let panicked = |_| BenchError::Unexpected("the generator panicked");
+            ages.append(ended.map_err(panicked)??);
+        }
+        let total: u64 = sent.iter().sum();
+        let run = meter.read(total)?;
+        match self.acknowledged.load(Ordering::Relaxed) == total && ages.len() as u64 == total {
+            true => Ok((run, ages)),
+            false => Err(BenchError::Unexpected("appends or events are missing")),
+        }
+    }
+
+    /// Events that each message gets in so many ticks.
+    fn sent_to_each(&self, ticks: usize) -> Vec<u64> {
+        let total = ticks * self.per_tick();
+        let each = |number| (total + self.messages.len() - 1 - number) / self.messages.len();
+        (0..self.messages.len())
+            .map(|number| each(number) as u64)
+            .collect()
+    }
+
+    fn per_tick(&self) -> usize {
+        let per_s = self.messages.len() * EVENTS_PER_MESSAGE_PER_S;
+        (per_s / 1_000).max(1)
+    }
+
+    /// Appends to the messages in turn. A message is always written on the same
+    /// stream, which keeps its deltas in order.
+    async fn write(&mut self, clock: Clock, ticks: usize) -> Result<(), BenchError> {
+        let per_tick = self.per_tick();
+        let mut timer = interval(TICK);
+        let mut next = 0;
+        for _ in 0..ticks {
+            timer.tick().await;
+            let mut batches = vec![BytesMut::new(); STREAMS];
+            for _ in 0..per_tick {
+                put_message(
+                    &append(&self.messages[next], clock),
+                    &mut batches[next % STREAMS],
+                );
+                next = (next + 1) % self.messages.len();
+            }
+            for (writer, batch) in self.writers.iter_mut().zip(batches) {
+                if !batch.is_empty() {
+                    writer.send(batch.freeze())?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn append(message: &str, clock: Clock) -> v1::WriteMessageRequest {
+    v1::WriteMessageRequest {
+        write: Some(Write::AppendText(v1::AppendTextRequest {
+            message_id: message.to_owned(),
+            delta: clock.stamp(),
+            ..Default::default()
+        })),
+    }
+}
+
+async fn count_acks(mut incoming: Incoming, count: Arc<AtomicU64>) -> Result<(), BenchError> {
+    let each = |_: &[u8]| {
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    };
+    while incoming.read(each).await? {}
+    Ok(())
+}
+
+/// Reads up to an event. Returns how old each was when it came.
+pub(super) async fn receive(
+    mut watch: Incoming,
+    last: u64,
+    clock: Clock,
+) -> Result<Samples, BenchError> {
+    let mut ages = Samples::default();
+    let mut place = 0;
+    while place < last {
+        let read = watch.read(|message| {
+            let wrong = |_| BenchError::Unexpected("a frame can't be read");
+            let response = v1::WatchMessageResponse::decode(message).map_err(wrong)?;
+            match response.frame {
+                Some(Frame::Event(event)) => {
+                    place = event.sequence;
+                    if let Some(Payload::TextDelta(delta)) = event.payload {
+                        clock.ages_ms(&delta.delta).for_each(|age| ages.push(age));
+                    }
+                    Ok(())
+                }
+                Some(Frame::Gap(_)) => Err(BenchError::Unexpected("a watch has a gap")),
+                _ => Ok(()),
+            }
+        });
+        if !read.await? {
+            return Err(BenchError::Unexpected("a watch ended"));
+        }
+    }
+    Ok(ages)
+}

@@ -1,0 +1,104 @@
+//! A resume storm: everybody comes back at once, as after a deployment.
+
+use std::time::Instant;
+
+use indicatif::ProgressBar;
+use tokio::task::JoinSet;
+
+use super::{
+    BenchError, Scale,
+    client::DELTA,
+    raw::{Connection, Incoming, WatchFrame},
+    report::{Report, Table},
+    samples::{Samples, millis},
+    side::Side,
+};
+use crate::proto as v1;
+
+/// What each has missed.
+const EVENTS: usize = 500;
+const CONNECTIONS: usize = 8;
+const WINDOW_BYTES: u32 = 256 * 1024;
+
+pub(super) async fn measure(
+    scale: &Scale,
+    bar: &ProgressBar,
+    report: &mut Report,
+) -> Result<(), BenchError> {
+    let watchers = scale.watchers.div_ceil(5);
+    let mut table = Table {
+        key: "resume_storm",
+        title: format!("resume storm: {watchers} watchers resume at once, {EVENTS} events behind"),
+        columns: vec![
+            "p50_ms",
+            "p99_ms",
+            "deliveries_per_s",
+            "service_cpu_s_per_10k",
+            "redis_cpu_s_per_10k",
+        ],
+        rows: Vec::new(),
+    };
+    bar.set_length(2);
+    for side in [Side::own().await?, Side::naive().await?] {
+        let client = &side.client;
+        for _ in 0..EVENTS {
+            client.append(&side.message, DELTA).await?;
+        }
+        table
+            .rows
+            .push((side.name.to_owned(), resume_all(&side, watchers).await?));
+        bar.inc(1);
+    }
+    report.table(table);
+    Ok(())
+}
+
+async fn resume_all(side: &Side, watchers: usize) -> Result<Vec<f64>, BenchError> {
+    let mut connections = Vec::new();
+    for _ in 0..CONNECTIONS {
+        connections.push(Connection::open(side.stage.service.address(), WINDOW_BYTES).await?);
+    }
+    let request = v1::WatchMessageRequest {
+        message_id: side.message.clone(),
+        cursor: "0".to_owned(),
+        ..Default::default()
+    };
+    let meter = side.stage.meter()?;
+    let begin = Instant::now();
+    let mut resuming = JoinSet::new();
+    for number in 0..watchers {
+        let connection = &connections[number % CONNECTIONS];
+        let watch = connection.ask("WatchMessage", &request).await?;
+        resuming.spawn(receive(watch, begin));
+    }
+    let mut times = Samples::default();
+    while let Some(ended) = resuming.join_next().await {
+        let panicked = |_| BenchError::Unexpected("the generator panicked");
+        times.push(ended.map_err(panicked)??);
+    }
+    let run = meter.read((watchers * EVENTS) as u64)?;
+    Ok(vec![
+        times.median(),
+        times.quantile(0.99),
+        run.per_s(),
+        run.service_cpu(),
+        run.redis_cpu(),
+    ])
+}
+
+/// Reads what was missed. Returns when it had all of it.
+async fn receive(mut watch: Incoming, begin: Instant) -> Result<f64, BenchError> {
+    let mut events = 0;
+    while events < EVENTS as u64 {
+        let read = watch.read(|message| {
+            if let WatchFrame::Event(sequence) = WatchFrame::read(message) {
+                events = sequence;
+            }
+            Ok(())
+        });
+        if !read.await? {
+            return Err(BenchError::Unexpected("a watch ended"));
+        }
+    }
+    Ok(millis(begin.elapsed()))
+}
