@@ -90,3 +90,13 @@ pub enum Change {
         data: Metadata,
     },
 }
+
+impl Change {
+    /// The block that the change adds.
+    pub fn added_block(&self) -> Option<&Block> {
+        match self {
+            Self::ContentAdded(block) => Some(block),
+            _ => None,
+        }
+    }
+}

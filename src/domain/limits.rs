@@ -17,6 +17,9 @@ pub const BLOCKS_MAX: usize = 1_000;
 pub const OPEN_TASKS_MAX: usize = 100;
 /// Largest answer or frame, in bytes: half of what gRPC clients accept unasked.
 pub const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Most bytes of what a message keeps beside its content (metadata, params,
+/// captions, errors ...), so that it fits into a frame with some of its text.
+pub const BESIDE_CONTENT_BYTES_MAX: usize = 1024 * 1024;
 /// Content over this many bytes is kept out of line (the seed's threshold).
 pub const INLINE_BYTES_MAX: usize = 10_000;
 /// Page size where a request names none.

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Engine, EngineError, Receipt, View, clock, write::apply_all};
+use super::{
+    Engine, EngineError, Receipt, View, clock,
+    write::{apply_all, check_size},
+};
 use crate::{
     domain::{
         Time,
         command::CreateMessage,
+        content::Block,
         decide,
         event::{Change, Event},
         ids::{MessageId, SessionId, UserId},
@@ -51,6 +55,8 @@ impl Engine {
     ) -> Result<Created, EngineError> {
         let now = clock::now();
         let mut changes = decide::create(command, now);
+        let blocks: Vec<&Block> = changes.iter().filter_map(Change::added_block).collect();
+        check_size(blocks.into_iter(), [].iter())?;
         let (user, is_new) = match self
             .store
             .admit(session, id, principal.owner(), now)

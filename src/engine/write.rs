@@ -9,15 +9,19 @@ use crate::{
     domain::{
         Time,
         command::{Command, StartTask, UpdateTask},
+        content::Block,
         cursor::Cursor,
         event::{Change, Event},
         ids::{MessageId, RequestId},
+        limits::BESIDE_CONTENT_BYTES_MAX,
         message::Message,
         offload::offload,
         principal::Principal,
         refusal::Refusal,
+        task::Task,
     },
     store::{Commit, Committed, Loaded},
+    wire::message::size_beside_content,
 };
 
 /// A write whose decision others overtake is decided anew so many times. Only
@@ -121,6 +125,7 @@ impl Engine {
         let blobs = offload(Some(&loaded.message), &mut changes, clock::fresh_content);
         let mut after = loaded.message.clone();
         apply_all(&mut after, &changes, now);
+        check_size(after.blocks.iter(), after.tasks.iter())?;
         let commit = Commit {
             before: Some(loaded),
             after: &after,
@@ -198,6 +203,24 @@ fn repeated(message: Message, detail: String) -> Written {
         message,
         detail,
     }
+}
+
+/// Refuses what would make a message too large to be sent, whatever of its
+/// content is left out.
+pub(super) fn check_size<'a>(
+    blocks: impl ExactSizeIterator<Item = &'a Block>,
+    tasks: impl ExactSizeIterator<Item = &'a Task>,
+) -> Result<(), Refusal> {
+    // So few cannot be too large, and need not be measured.
+    const ITEMS_SMALL: usize = 32;
+    let is_small = blocks.len() + tasks.len() <= ITEMS_SMALL;
+    if !is_small && size_beside_content(blocks, tasks) > BESIDE_CONTENT_BYTES_MAX {
+        return Err(Refusal::LimitExceeded {
+            what: "bytes of the message beside its content",
+            max: BESIDE_CONTENT_BYTES_MAX as u64,
+        });
+    }
+    Ok(())
 }
 
 /// Applies changes as the events that follow the message's head.

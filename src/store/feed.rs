@@ -1,8 +1,9 @@
 //! The live end of many logs, read over one connection.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use redis::{Value, aio::MultiplexedConnection};
+use tokio::time::timeout;
 
 use super::{
     Entry, Log, Store, StoreError,
@@ -10,6 +11,10 @@ use super::{
 };
 /// Entries of one log that are read at once.
 const ENTRIES_MAX: usize = 256;
+
+/// How long after a read has waited long enough its answer may take: a connection
+/// whose other end is gone without a word must not be waited on for ever.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// A log to be read.
 #[derive(Debug, Clone, Copy)]
@@ -79,7 +84,11 @@ impl Feed {
         for read in logs {
             call.arg(format!("0-{}", read.after));
         }
-        let answer = call.query_async(&mut self.connection).await?;
+        let answer = timeout(wait + GRACE, call.query_async(&mut self.connection))
+            .await
+            .map_err(|_| {
+                StoreError::Unavailable(io::Error::from(io::ErrorKind::TimedOut).into())
+            })??;
         let mut items = Vec::new();
         // Redis answers in the order of the question.
         let mut asked = logs.iter().enumerate();

@@ -4,15 +4,16 @@ use prost::Message as _;
 
 use super::{
     content::block_to_v1,
-    task::task_of_message_to_v1,
+    task::{task_of_message_to_v1, task_to_v1},
     values::{metadata_to_v1, time_to_v1},
 };
 use crate::{
     domain::{
-        content::ContentRef,
+        content::{Block, ContentRef},
         ids::MessageId,
         limits,
         message::{EndReason, Message, MessageState, Role},
+        task::Task,
     },
     proto as v1,
 };
@@ -70,6 +71,22 @@ pub fn message_to_v1(message: &Message, text: String, text_truncated: bool) -> v
     };
     fit(&mut sent, message);
     sent
+}
+
+/// Size in bytes of what clients see of blocks and tasks beside their content.
+pub fn size_beside_content<'a>(
+    blocks: impl Iterator<Item = &'a Block>,
+    tasks: impl Iterator<Item = &'a Task>,
+) -> usize {
+    let blocks = blocks.map(|block| {
+        let content = block
+            .content
+            .as_ref()
+            .map_or(0, |content| content.inline_size());
+        block_to_v1(block).encoded_len().saturating_sub(content)
+    });
+    let tasks = tasks.map(|task| task_to_v1(task).encoded_len());
+    blocks.chain(tasks).sum()
 }
 
 /// Makes `sent` fit into a frame.

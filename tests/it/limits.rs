@@ -304,3 +304,45 @@ async fn a_message_has_at_most_100_open_tasks() {
     let another = clients.start_task("m", "another").await;
     assert_eq!(refusal(another), exceeded());
 }
+
+#[tokio::test]
+async fn what_a_message_keeps_beside_its_content_always_fits_into_an_answer() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.message("m").await;
+    let metadata = prost_types::Struct {
+        fields: [(
+            "note".to_owned(),
+            prost_types::Value {
+                kind: Some(prost_types::value::Kind::StringValue("x".repeat(16_000))),
+            },
+        )]
+        .into(),
+    };
+    let block = |text: &str| v1::ContentBlock {
+        metadata: Some(metadata.clone()),
+        ..text_block(text)
+    };
+    let mut added = 0;
+    let refused = loop {
+        match clients.add("m", block("t")).await {
+            Ok(_) => added += 1,
+            refused => break refusal(refused),
+        }
+    };
+    assert_eq!(
+        refused,
+        (Code::FailedPrecondition, "LIMIT_EXCEEDED".to_owned())
+    );
+    assert!(added > 60, "{added} blocks");
+    assert_eq!(clients.get("m").await.unwrap().text, "t".repeat(added));
+    let at_once = v1::CreateMessageRequest {
+        session_id: "s".into(),
+        message_id: "at_once".into(),
+        role: v1::Role::User.into(),
+        blocks: vec![block("t"); 100],
+        ..Default::default()
+    };
+    let answer = clients.clone().messages.create_message(at_once).await;
+    assert_eq!(refusal(answer), refused);
+}

@@ -1,6 +1,5 @@
 //! TaskService.
 
-use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -12,7 +11,6 @@ use crate::{
     api::status::{from_engine, invalid, unimplemented},
     domain::{
         ids::{MessageId, TaskId},
-        limits,
         message::Message,
         refusal::Refusal,
         task::TaskStatus,
@@ -115,18 +113,15 @@ impl TaskService for Tasks {
                 let is_wanted = statuses.is_empty() || statuses.contains(&task.status);
                 *number >= first && is_wanted
             });
+        // All tasks of a message together fit into an answer.
         let mut page = v1::ListTasksResponse::default();
         let mut last = None;
-        let mut bytes = 0;
         for (task, number) in wanted {
-            let sent = task_of_message_to_v1(task, &view.message);
-            bytes += sent.encoded_len();
-            let is_full = page.tasks.len() == size || bytes > limits::FRAME_BYTES_MAX;
-            if is_full && last.is_some() {
+            if page.tasks.len() == size {
                 page.next_page_token = page_token::write(last);
                 break;
             }
-            page.tasks.push(sent);
+            page.tasks.push(task_of_message_to_v1(task, &view.message));
             last = Some((number, task.id.clone()));
         }
         Ok(Response::new(page))
