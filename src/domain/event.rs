@@ -5,7 +5,7 @@ use super::{
     content::{Block, ContentRef},
     cursor::Cursor,
     ids::{BlockId, Label, MessageId},
-    message::{EndReason, MessageState, Role},
+    state::{EndReason, MessageState, Role},
     task::Task,
 };
 

@@ -15,6 +15,7 @@ pub mod offload;
 pub mod principal;
 pub mod refusal;
 pub mod session;
+mod state;
 pub mod task;
 
 /// A point in time, in UTC, exact to the microsecond.

@@ -1,15 +1,11 @@
 //! The settings of `throughline serve`, each as a flag and as an environment
 //! variable. What stands here is also its `--help`.
 
-use std::{
-    env,
-    fmt::{self, Debug, Display, Formatter},
-    net::SocketAddr,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{env, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, builder::FalseyValueParser};
+
+pub use super::redis_url::RedisUrl;
 
 use super::{serve::ServiceOptions, telemetry::LogFormat};
 use crate::store::StoreOptions;
@@ -203,43 +199,6 @@ impl ServeArgs {
             drain_timeout: self.drain_timeout,
             max_streams: self.max_streams,
         }
-    }
-}
-
-/// Where a Redis is. Its password is used, and never shown.
-#[derive(Clone)]
-pub struct RedisUrl(String);
-
-impl RedisUrl {
-    /// The whole, for connecting.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for RedisUrl {
-    fn from(url: String) -> Self {
-        Self(url)
-    }
-}
-
-impl Display for RedisUrl {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Some((scheme, rest)) = self.0.split_once("://") else {
-            return f.write_str("a malformed URL");
-        };
-        let place = match (rest.rfind('@'), rest.find('?')) {
-            // Either may be part of a password, so that nothing is safe to show.
-            (Some(at), Some(query)) if at > query => "...",
-            (at, query) => &rest[at.map_or(0, |at| at + 1)..query.unwrap_or(rest.len())],
-        };
-        write!(f, "{scheme}://{place}")
-    }
-}
-
-impl Debug for RedisUrl {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        Display::fmt(self, f)
     }
 }
 

@@ -6,6 +6,7 @@ mod connection;
 pub mod drain;
 pub mod embedded;
 mod health;
+mod redis_url;
 mod reflection;
 pub mod serve;
 pub mod telemetry;

@@ -9,7 +9,7 @@ use tonic::{service::Routes, transport::Server};
 use tonic_health::server::health_reporter;
 use tracing::{error, info};
 
-use super::{config::RedisUrl, connection, drain, health, reflection};
+use super::{connection, drain, health, redis_url::RedisUrl, reflection};
 use crate::{
     api::{self, deadline::DeadlineLayer, media_type::GrpcOnlyLayer},
     engine::Engine,

@@ -12,9 +12,9 @@ use tracing::warn;
 
 use super::{
     births::{Births, Expected},
+    follower::Follower,
     lane::Lanes,
     registry::Registry,
-    topic::{News, Ready, Topic},
 };
 use crate::{
     domain::{cursor::Cursor, ids::MessageId},
@@ -79,43 +79,6 @@ impl Hub {
     /// Tells when a message comes to exist, and of heartbeats until then.
     pub fn await_birth(&self, message: &MessageId) -> watch::Receiver<Expected> {
         self.births.expect(message)
-    }
-}
-
-/// Follows one log.
-#[derive(Debug)]
-pub struct Follower {
-    topic: Arc<Topic>,
-    news: watch::Receiver<News>,
-}
-
-impl Follower {
-    pub(super) fn new(topic: Arc<Topic>) -> Self {
-        let mut news = topic.subscribe();
-        // The log may have ended since it was found to go on.
-        news.mark_changed();
-        Self { news, topic }
-    }
-
-    /// How many heartbeats there have been.
-    pub fn beat(&self) -> u64 {
-        self.news.borrow().beat
-    }
-
-    /// What comes after `seen`.
-    pub fn after(&self, seen: Cursor) -> Ready {
-        self.topic.after(seen)
-    }
-
-    /// What is new, which is then no longer new.
-    pub fn news(&mut self) -> News {
-        *self.news.borrow_and_update()
-    }
-
-    /// Waits until something is new.
-    pub async fn changed(&mut self) {
-        // The sender lives in the topic that this follower holds.
-        let _ = self.news.changed().await;
     }
 }
 

@@ -7,6 +7,7 @@
 //! one costs nothing: what it missed is in the store.
 
 mod births;
+mod follower;
 mod hub;
 mod lane;
 mod registry;
@@ -14,6 +15,7 @@ mod topic;
 
 pub use self::{
     births::Expected,
-    hub::{Follower, Hub},
+    follower::Follower,
+    hub::Hub,
     topic::{Frame, News, Ready, Standing},
 };

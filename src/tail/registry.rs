@@ -8,7 +8,7 @@ use std::{
 use tracing::warn;
 
 use super::{
-    hub::Follower,
+    follower::Follower,
     topic::{Standing, Topic},
 };
 use crate::{

@@ -53,7 +53,7 @@ async fn play(args: &DemoArgs, directory: PathBuf) -> Result<(), CliError> {
     let a = Instance::start("A", redis.url()).await?;
     let b = Instance::start("B", redis.url()).await?;
 
-    let terminal = Terminal::new(args.plain, script::INDENT);
+    let terminal = Terminal::new(args.plain, watcher::INDENT);
     let outcome = Script::new(&a, &b, terminal, args.delay).play().await;
 
     a.stop().await;

@@ -19,9 +19,6 @@ use crate::{
     },
 };
 
-/// Stands before what the watcher sees.
-pub(super) const INDENT: &str = "   │ ";
-
 /// What the model says before the watcher is cut, while it is away, and after.
 const BEFORE: &str = "Three keepers climb the stairs at dusk.\nThe first one lights the ";
 const MEANWHILE: &str = "lamp, the second turns the lens,\nand the third writes ";

@@ -18,6 +18,9 @@ use crate::{
     },
 };
 
+/// Stands before what the watcher sees.
+pub(super) const INDENT: &str = "   │ ";
+
 /// On loopback an event arrives within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -118,9 +121,7 @@ impl Watcher {
             .paint(Look::Dim, format!("{:<20}", event.cursor));
         let name = words::event_name(event);
         let detail = words::event_detail(event);
-        self.terminal.line(format!(
-            "{}{cursor}  {name:<15}  {detail}",
-            super::script::INDENT
-        ))
+        self.terminal
+            .line(format!("{}{cursor}  {name:<15}  {detail}", INDENT))
     }
 }

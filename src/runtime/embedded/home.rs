@@ -14,7 +14,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::EmbeddedError;
-use crate::runtime::config::RedisUrl;
+use crate::runtime::redis_url::RedisUrl;
 
 /// The name that Redis binds, relative to its directory.
 pub(super) const SOCKET: &str = "redis.sock";

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use self::{home::Home, process::Process};
-use super::config::RedisUrl;
+use super::redis_url::RedisUrl;
 
 const RESTART_DELAY: Duration = Duration::from_millis(250);
 const RESTART_DELAY_MAX: Duration = Duration::from_secs(2);
