@@ -1,5 +1,5 @@
-//! Many messages with one watcher each, written on a few streams at a pace that
-//! one product's conversations would have together.
+//! Many messages, each with a producer that has a stream of its own and with one
+//! watcher, at the pace of models that speak.
 
 use std::{
     sync::{
@@ -33,7 +33,6 @@ use crate::proto::{
 
 const EVENTS_PER_MESSAGE_PER_S: usize = 30;
 const TICK: Duration = Duration::from_millis(1);
-const STREAMS: usize = 8;
 const CONNECTIONS: usize = 8;
 const WINDOW_BYTES: u32 = 1024 * 1024;
 /// Nothing that is not lost takes so long.
@@ -75,8 +74,8 @@ fn row(run: &Run, ages: &Samples) -> Vec<f64> {
 
 struct Scene {
     stage: Stage,
-    messages: Vec<String>,
-    writers: Vec<Outgoing>,
+    /// Messages and the streams that they are written on.
+    writers: Vec<(String, Outgoing)>,
     acknowledged: Arc<AtomicU64>,
     acks: JoinSet<Result<(), BenchError>>,
     watches: Vec<(Incoming, u64)>,
@@ -91,7 +90,6 @@ impl Scene {
         }
         let mut scene = Self {
             stage,
-            messages: Vec::new(),
             writers: Vec::new(),
             acknowledged: Arc::default(),
             acks: JoinSet::new(),
@@ -105,14 +103,10 @@ impl Scene {
                 .await?;
             let place = caught_up(&mut watch).await?;
             scene.watches.push((watch, place));
-            scene.messages.push(message);
-        }
-        for connection in connections.iter().cycle().take(STREAMS) {
             let (outgoing, incoming) = connection.call("WriteMessage").await?;
-            scene.writers.push(outgoing);
-            scene
-                .acks
-                .spawn(count_acks(incoming, scene.acknowledged.clone()));
+            scene.writers.push((message, outgoing));
+            let acknowledged = scene.acknowledged.clone();
+            scene.acks.spawn(count_acks(incoming, acknowledged));
         }
         Ok(scene)
     }
@@ -146,37 +140,30 @@ impl Scene {
     /// Events that each message gets in so many ticks.
     fn sent_to_each(&self, ticks: usize) -> Vec<u64> {
         let total = ticks * self.per_tick();
-        let each = |number| (total + self.messages.len() - 1 - number) / self.messages.len();
-        (0..self.messages.len())
+        let each = |number| (total + self.writers.len() - 1 - number) / self.writers.len();
+        (0..self.writers.len())
             .map(|number| each(number) as u64)
             .collect()
     }
 
     fn per_tick(&self) -> usize {
-        let per_s = self.messages.len() * EVENTS_PER_MESSAGE_PER_S;
+        let per_s = self.writers.len() * EVENTS_PER_MESSAGE_PER_S;
         (per_s / 1_000).max(1)
     }
 
-    /// Appends to the messages in turn. A message is always written on the same
-    /// stream, which keeps its deltas in order.
+    /// Appends to the messages in turn.
     async fn write(&mut self, clock: Clock, ticks: usize) -> Result<(), BenchError> {
         let per_tick = self.per_tick();
         let mut timer = interval(TICK);
         let mut next = 0;
         for _ in 0..ticks {
             timer.tick().await;
-            let mut batches = vec![BytesMut::new(); STREAMS];
             for _ in 0..per_tick {
-                put_message(
-                    &append(&self.messages[next], clock),
-                    &mut batches[next % STREAMS],
-                );
-                next = (next + 1) % self.messages.len();
-            }
-            for (writer, batch) in self.writers.iter_mut().zip(batches) {
-                if !batch.is_empty() {
-                    writer.send(batch.freeze())?;
-                }
+                let (message, writer) = &mut self.writers[next];
+                let mut append_bytes = BytesMut::new();
+                put_message(&append(message, clock), &mut append_bytes);
+                writer.send(append_bytes.freeze())?;
+                next = (next + 1) % self.writers.len();
             }
         }
         Ok(())

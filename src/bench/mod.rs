@@ -125,6 +125,14 @@ const QUICK: Scale = Scale {
 /// Why nothing was measured.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
+    /// One of the measurements failed.
+    #[error("{name}: {source}")]
+    Measurement {
+        /// Which.
+        name: String,
+        /// Why.
+        source: Box<BenchError>,
+    },
     /// The service or the generator can't be started.
     #[error("failed to start: {0}")]
     Start(#[source] io::Error),
@@ -199,7 +207,11 @@ async fn measure_all(args: &BenchArgs) -> Result<(), BenchError> {
     let mut report = Report::default();
     for measurement in args.measurements() {
         let bar = args.progress(measurement);
-        measurement.measure(&scale, &bar, &mut report).await?;
+        let measured = measurement.measure(&scale, &bar, &mut report).await;
+        measured.map_err(|source| BenchError::Measurement {
+            name: measurement.name(),
+            source: Box::new(source),
+        })?;
         bar.finish_and_clear();
     }
     match args.json {

@@ -1,9 +1,10 @@
 //! A resume storm: everybody comes back at once, as after a deployment.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::sleep};
+use tonic::Code;
 
 use super::{
     BenchError, Scale,
@@ -19,6 +20,9 @@ use crate::proto as v1;
 const EVENTS: usize = 500;
 const CONNECTIONS: usize = 8;
 const WINDOW_BYTES: u32 = 256 * 1024;
+/// As the service asks those that it refuses.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) async fn measure(
     scale: &Scale,
@@ -32,6 +36,8 @@ pub(super) async fn measure(
         columns: vec![
             "p50_ms",
             "p99_ms",
+            "refused",
+            "given_up",
             "deliveries_per_s",
             "service_cpu_s_per_10k",
             "redis_cpu_s_per_10k",
@@ -67,26 +73,50 @@ async fn resume_all(side: &Side, watchers: usize) -> Result<Vec<f64>, BenchError
     let begin = Instant::now();
     let mut resuming = JoinSet::new();
     for number in 0..watchers {
-        let connection = &connections[number % CONNECTIONS];
-        let watch = connection.ask("WatchMessage", &request).await?;
-        resuming.spawn(receive(watch, begin));
+        let connection = connections[number % CONNECTIONS].clone();
+        resuming.spawn(resume(connection, request.clone(), begin));
     }
     let mut times = Samples::default();
-    while let Some(ended) = resuming.join_next().await {
-        let panicked = |_| BenchError::Unexpected("the generator panicked");
-        times.push(ended.map_err(panicked)??);
+    let (mut refused, mut given_up) = (0, 0);
+    for resumed in resuming.join_all().await {
+        let (time, times_refused) = resumed?;
+        refused += times_refused;
+        match time {
+            Some(time) => times.push(time),
+            None => given_up += 1,
+        }
     }
     let run = meter.read((watchers * EVENTS) as u64)?;
     Ok(vec![
         times.median(),
         times.quantile(0.99),
+        f64::from(refused),
+        f64::from(given_up),
         run.per_s(),
         run.service_cpu(),
         run.redis_cpu(),
     ])
 }
 
-/// Reads what was missed. Returns when it had all of it.
+/// Resumes, again where the service is not available. Returns when all that was
+/// missed had come, if it did, and how often it was refused.
+async fn resume(
+    connection: Connection,
+    request: v1::WatchMessageRequest,
+    begin: Instant,
+) -> Result<(Option<f64>, u32), BenchError> {
+    let mut refused = 0;
+    while begin.elapsed() < PATIENCE {
+        let watch = connection.ask("WatchMessage", &request).await?;
+        match receive(watch, begin).await {
+            Err(BenchError::Call(status)) if status.code() == Code::Unavailable => refused += 1,
+            received => return Ok((Some(received?), refused)),
+        }
+        sleep(RETRY_DELAY).await;
+    }
+    Ok((None, refused))
+}
+
 async fn receive(mut watch: Incoming, begin: Instant) -> Result<f64, BenchError> {
     let mut events = 0;
     while events < EVENTS as u64 {

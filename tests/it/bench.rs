@@ -4,6 +4,24 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+const RATIOS: [&str; 15] = [
+    "streamed_append_16x256_vs_pipelined_xadd",
+    "streamed_append_256x16_vs_pipelined_xadd",
+    "unary_append_vs_noop_unary",
+    "redis_cpu_append_vs_xadd",
+    "redis_cpu_append_batch16_vs_xadd",
+    "append_1mb_vs_empty",
+    "delivery_p50_vs_floor_50_per_s",
+    "delivery_p50_vs_floor_1000_per_s",
+    "fanout_1000_vs_naive",
+    "fanout_cpu_vs_naive",
+    "redis_commands_2000_vs_1_watcher",
+    "load_1mb_vs_hgetall",
+    "idle_watcher_kib",
+    "stalled_watcher_kib",
+    "redis_connections_10000_watchers",
+];
+
 fn bench(arguments: &[&str]) -> Output {
     let output = Command::new(env!("CARGO_BIN_EXE_throughline"))
         .args(["bench", "--quick"])
@@ -19,12 +37,8 @@ fn bench(arguments: &[&str]) -> Output {
 fn the_bench_gives_every_ratio_with_its_bar() {
     let output = bench(&["--json"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    for key in [
-        "append_1mb_vs_empty",
-        "unary_append_vs_noop_unary",
-        "redis_cpu_append_vs_xadd",
-    ] {
-        assert!(report["ratios"][key].as_f64().unwrap() > 0.0, "{key}");
+    for key in RATIOS {
+        assert!(report["ratios"][key].is_f64(), "{key}");
         assert!(report["bars"][key].is_object(), "{key}");
     }
     for call in ["create", "append", "update_task", "load", "watch"] {
