@@ -1,5 +1,5 @@
 //! Appends that each wait for their answer, beside calls on which the service
-//! does nothing.
+//! does nothing, and beside the naive design.
 
 use indicatif::ProgressBar;
 
@@ -10,7 +10,7 @@ use super::{
     floor::PipelinedXadd,
     meter::{Run, ratio},
     report::{Bar, Report, Table},
-    stage::Stage,
+    side::Side,
 };
 
 const CALLERS: usize = 64;
@@ -22,21 +22,23 @@ pub(super) async fn measure(
     bar: &ProgressBar,
     report: &mut Report,
 ) -> Result<(), BenchError> {
-    let stage = Stage::set().await?;
-    let load = Load::set(&stage).await?;
-    let mut floor = PipelinedXadd::open(&stage, CALLERS, 1).await?;
-    let (mut appends, mut noops, mut xadds) = (Vec::new(), Vec::new(), Vec::new());
-    load.append(scale).await?;
+    let own = Load::set(Side::own().await?).await?;
+    let naive = Load::set(Side::naive().await?).await?;
+    let mut floor = PipelinedXadd::open(&own.side.stage, CALLERS, 1).await?;
+    let mut runs = [const { Vec::new() }; 4];
+    own.append(scale).await?;
     bar.set_length(scale.rounds as u64);
     for _ in 0..scale.rounds {
-        appends.push(load.append(scale).await?);
-        noops.push(load.noop(scale).await?);
-        let meter = stage.meter()?;
-        xadds.push(meter.read(floor.add(scale.round).await?)?);
+        runs[0].push(own.append(scale).await?);
+        runs[1].push(own.noop(scale).await?);
+        let meter = own.side.stage.meter()?;
+        runs[2].push(meter.read(floor.add(scale.round).await?)?);
+        runs[3].push(naive.append(scale).await?);
         bar.inc(1);
     }
 
-    let ratio = ratio(&appends, &noops, Run::per_s);
+    let [appends, noops, xadds, naive_appends] = &runs;
+    let ratio = ratio(appends, noops, Run::per_s);
     report.ratio("unary_append_vs_noop_unary", ratio, Bar::AtLeast(0.4));
     let mut table = Table::of_runs(
         "unary_append",
@@ -44,32 +46,33 @@ pub(super) async fn measure(
             "unary append: {CALLERS} callers, each with a message, each waiting for its answer"
         ),
     );
-    table.runs("append_text", &appends);
-    table.runs("noop_unary", &noops);
-    table.runs("bare_xadd", &xadds);
+    table.runs("append_text", appends);
+    table.runs("noop_unary", noops);
+    table.runs("bare_xadd", xadds);
+    table.runs("naive_append_text", naive_appends);
     report.table(table);
     Ok(())
 }
 
-struct Load<'a> {
-    stage: &'a Stage,
+struct Load {
+    side: Side,
     clients: Vec<Client>,
     /// One for each caller.
     messages: Vec<String>,
 }
 
-impl<'a> Load<'a> {
-    async fn set(stage: &'a Stage) -> Result<Self, BenchError> {
+impl Load {
+    async fn set(side: Side) -> Result<Self, BenchError> {
         let mut clients = Vec::new();
         for _ in 0..CONNECTIONS {
-            clients.push(stage.client().await?);
+            clients.push(side.stage.client().await?);
         }
         let mut messages = Vec::new();
         for _ in 0..CALLERS {
-            messages.push(clients[0].create_message_of(1).await?);
+            messages.push(side.create_message_of(1).await?);
         }
         Ok(Self {
-            stage,
+            side,
             clients,
             messages,
         })
@@ -77,7 +80,7 @@ impl<'a> Load<'a> {
 
     async fn append(&self, scale: &Scale) -> Result<Run, BenchError> {
         let (clients, messages) = (self.clients.clone(), self.messages.clone());
-        let meter = self.stage.meter()?;
+        let meter = self.side.stage.meter()?;
         let answered = call_in_turn(CALLERS, scale.round, move |caller| {
             let client = clients[caller % CONNECTIONS].clone();
             let message = messages[caller].clone();
@@ -89,7 +92,7 @@ impl<'a> Load<'a> {
 
     async fn noop(&self, scale: &Scale) -> Result<Run, BenchError> {
         let clients = self.clients.clone();
-        let meter = self.stage.meter()?;
+        let meter = self.side.stage.meter()?;
         let answered = call_in_turn(CALLERS, scale.round, move |caller| {
             let client = clients[caller % CONNECTIONS].clone();
             async move { client.noop().await }

@@ -69,12 +69,18 @@ impl Client {
     /// A new message whose open text has at least one byte, and about so many.
     pub(super) async fn create_message_of(&self, bytes: usize) -> Result<String, BenchError> {
         let message = self.create_message().await?;
+        self.fill(&message, bytes).await?;
+        Ok(message)
+    }
+
+    /// Appends at least one byte, and about so many.
+    pub(super) async fn fill(&self, message: &str, bytes: usize) -> Result<(), BenchError> {
         let text = "x".repeat(bytes.max(1));
         for delta in text.as_bytes().chunks(DELTA_BYTES_MAX) {
-            self.append(&message, &String::from_utf8_lossy(delta))
+            self.append(message, &String::from_utf8_lossy(delta))
                 .await?;
         }
-        Ok(message)
+        Ok(())
     }
 
     pub(super) async fn append(&self, message: &str, delta: &str) -> Result<(), BenchError> {

@@ -19,6 +19,7 @@ mod load;
 mod many;
 mod meter;
 mod naive;
+mod plot;
 mod process;
 mod raw;
 mod redis_cpu;
@@ -54,6 +55,10 @@ pub struct BenchArgs {
     /// A short run: shows that everything works, its figures mean little.
     #[arg(long)]
     quick: bool,
+
+    /// Draw charts of what was measured into this directory, as SVG.
+    #[arg(long, value_name = "DIR")]
+    plot: Option<PathBuf>,
 
     /// Serve the naive design, to compare with.
     #[arg(long, hide = true, value_name = "SOCKET")]
@@ -165,6 +170,9 @@ pub enum BenchError {
     /// A connection or a file failed.
     #[error("failed to read or write: {0}")]
     Io(#[from] io::Error),
+    /// A chart can't be drawn.
+    #[error("failed to draw: {0}")]
+    Plot(String),
     /// Something happened that makes figures worthless.
     #[error("{0}")]
     Unexpected(&'static str),
@@ -213,6 +221,9 @@ async fn measure_all(args: &BenchArgs) -> Result<(), BenchError> {
             source: Box::new(source),
         })?;
         bar.finish_and_clear();
+    }
+    if let Some(directory) = &args.plot {
+        plot::draw(&report, directory)?;
     }
     match args.json {
         true => println!("{:#}", report.to_json()),

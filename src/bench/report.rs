@@ -54,6 +54,17 @@ impl Report {
         self.tables.push(table);
     }
 
+    /// One figure, if it was measured.
+    pub(super) fn figure(&self, table: &str, row: &str, column: &str) -> Option<f64> {
+        let table = self
+            .tables
+            .iter()
+            .find(|candidate| candidate.key == table)?;
+        let column = table.columns.iter().position(|name| *name == column)?;
+        let (_, values) = table.rows.iter().find(|(name, _)| name == row)?;
+        values.get(column).copied()
+    }
+
     /// One object: `ratios`, `bars`, `figures` and `machine`.
     pub(super) fn to_json(&self) -> Value {
         let object = |pairs: Vec<(&str, Value)>| -> Value {
