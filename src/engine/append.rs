@@ -14,7 +14,7 @@ use crate::{
         message::Message,
         refusal::Refusal,
     },
-    store::{Append, Appended, Delta},
+    store::{Append, Appended, Delta, StoreError},
 };
 
 /// More deltas than this do not go into one call: Redis does nothing else
@@ -49,64 +49,102 @@ type Outcome = Result<AppendOutcome, EngineError>;
 
 impl Engine {
     /// Appends text: one call to Redis, unless a block has to be opened for it.
-    pub async fn append_text(&self, wanted: &AppendRequest) -> Outcome {
-        let append = to_append(std::slice::from_ref(wanted), clock::now());
-        match self.store.append(&[append]).await.pop() {
-            Some(appended) => self.settle(wanted, appended?).await,
+    pub async fn append_text(&self, wanted: AppendRequest) -> Outcome {
+        let (batch, appended) = self.committer.append(vec![wanted]).await?;
+        match batch.first() {
+            Some(wanted) => self.settle(wanted, appended?).await,
             None => Err(EngineError::Contended),
         }
     }
 
     /// Appends text for many requests, in order: those that go to the same
     /// block become one call, so that they cost little more than one of them.
-    pub async fn append_texts(&self, wanted: &[AppendRequest]) -> Vec<Outcome> {
+    pub async fn append_texts(&self, mut wanted: Vec<AppendRequest>) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(wanted.len());
-        let mut rest = wanted;
-        while !rest.is_empty() {
-            let (batch, others) = rest.split_at(shareable(rest));
+        while !wanted.is_empty() {
+            let others = wanted.split_off(shareable(&wanted));
+            let batch = std::mem::replace(&mut wanted, others);
             self.append_batch(batch, &mut outcomes).await;
-            rest = others;
         }
         outcomes
     }
 
     /// Appends requests that may share a call. Where they cannot, since one of
-    /// them opens a block or was made before, the first goes alone.
-    async fn append_batch(&self, batch: &[AppendRequest], outcomes: &mut Vec<Outcome>) {
-        let mut rest = batch;
-        while let Some((first, others)) = rest.split_first() {
-            let append = to_append(rest, clock::now());
-            match self.store.append(&[append]).await.pop() {
-                Some(Ok(Appended::Done {
-                    first,
-                    block,
-                    offset,
-                })) => {
-                    outcomes.extend(places(rest, first, &block, offset).map(Ok));
-                    return;
+    /// them opens a block or was made before, it takes several.
+    async fn append_batch(&self, batch: Vec<AppendRequest>, outcomes: &mut Vec<Outcome>) {
+        let count = batch.len();
+        let (batch, mut appended) = match self.committer.append(batch).await {
+            Ok(done) => done,
+            Err(error) => return outcomes.extend((0..count).map(|_| Err(error.clone()))),
+        };
+        let mut rest = batch.as_slice();
+        loop {
+            let settled = self.settle_batch(rest, appended, outcomes).await;
+            rest = &rest[settled..];
+            if rest.is_empty() {
+                return;
+            }
+            appended = self.try_append(rest).await;
+        }
+    }
+
+    async fn try_append(&self, batch: &[AppendRequest]) -> Result<Appended, StoreError> {
+        let append = to_append(batch, clock::now());
+        let appended = self.store.append(&[append]).await.pop();
+        appended.unwrap_or(Ok(Appended::Split))
+    }
+
+    /// Answers the first of the requests that shared a call, at least one.
+    /// Returns how many.
+    async fn settle_batch(
+        &self,
+        batch: &[AppendRequest],
+        appended: Result<Appended, StoreError>,
+        outcomes: &mut Vec<Outcome>,
+    ) -> usize {
+        let appended = match appended {
+            Ok(appended) => appended,
+            Err(error) => {
+                outcomes.extend(batch.iter().map(|_| Err(error.clone().into())));
+                return batch.len();
+            }
+        };
+        match appended {
+            Appended::Done {
+                first,
+                block,
+                offset,
+            } => {
+                outcomes.extend(places(batch, first, &block, offset).map(Ok));
+                batch.len()
+            }
+            Appended::Applied {
+                block,
+                offset,
+                bytes,
+            } if within(batch, bytes) > 0 => {
+                let known = within(batch, bytes);
+                let applied = self.applied(&batch[0], block, offset).await;
+                outcomes.extend(repeats(&batch[..known], applied));
+                known
+            }
+            // What is so for one of them is so for all.
+            Appended::Missing | Appended::Terminal(_) | Appended::Fenced => {
+                for wanted in batch {
+                    outcomes.push(self.settle(wanted, appended.clone()).await);
                 }
-                Some(Err(error)) => {
-                    outcomes.extend(rest.iter().map(|_| Err(error.clone().into())));
-                    return;
-                }
-                Some(Ok(Appended::Applied {
-                    block,
-                    offset,
-                    bytes,
-                })) if !others.is_empty() && within(rest, bytes) > 0 => {
-                    let known = within(rest, bytes);
-                    let applied = self.applied(first, block, offset).await;
-                    outcomes.extend(repeats(&rest[..known], applied));
-                    rest = &rest[known..];
-                }
-                Some(Ok(appended)) if others.is_empty() => {
-                    outcomes.push(self.settle(first, appended).await);
-                    return;
-                }
-                Some(Ok(_)) | None => {
-                    outcomes.push(self.append_text(first).await);
-                    rest = others;
-                }
+                batch.len()
+            }
+            appended if batch.len() == 1 => {
+                outcomes.push(self.settle(&batch[0], appended).await);
+                1
+            }
+            _ => {
+                outcomes.push(match self.try_append(&batch[..1]).await {
+                    Ok(appended) => self.settle(&batch[0], appended).await,
+                    Err(error) => Err(error.into()),
+                });
+                1
             }
         }
     }
@@ -238,7 +276,7 @@ fn can_follow(before: &AppendRequest, next: &AppendRequest) -> bool {
 }
 
 /// Requests that share a call, as that call.
-fn to_append(batch: &[AppendRequest], time: Time) -> Append<'_> {
+pub(super) fn to_append(batch: &[AppendRequest], time: Time) -> Append<'_> {
     let AppendRequest {
         request,
         block,

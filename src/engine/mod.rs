@@ -6,6 +6,7 @@
 
 mod append;
 mod clock;
+mod committer;
 mod content;
 mod error;
 mod events;
@@ -33,6 +34,9 @@ pub use self::{
     write::{Receipt, Request, Written},
 };
 
+use tokio::task::JoinSet;
+
+use self::committer::Committer;
 use crate::{store::Store, tail::Hub};
 
 /// The service, without its doors. Cloning shares it.
@@ -40,12 +44,18 @@ use crate::{store::Store, tail::Hub};
 pub struct Engine {
     store: Store,
     hub: Hub,
+    committer: Committer,
 }
 
 impl Engine {
-    /// A service on this store, whose watches follow this hub.
-    pub fn new(store: Store, hub: Hub) -> Self {
-        Self { store, hub }
+    /// A service on this store, whose watches follow this hub. Its task ends
+    /// when the last clone is dropped.
+    pub fn start(store: Store, hub: Hub, tasks: &mut JoinSet<()>) -> Self {
+        Self {
+            committer: Committer::start(store.clone(), tasks),
+            store,
+            hub,
+        }
     }
 
     /// What is followed here.

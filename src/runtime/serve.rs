@@ -127,25 +127,22 @@ impl Service {
         store: Store,
         options: &ServiceOptions,
     ) -> Result<Routes, ServeError> {
-        let mut hub_tasks = JoinSet::new();
-        let hub = Hub::start(
-            store.clone(),
-            options.heartbeat,
-            self.drain.clone(),
-            &mut hub_tasks,
-        );
+        let mut tasks = JoinSet::new();
+        let heartbeat = options.heartbeat;
+        let hub = Hub::start(store.clone(), heartbeat, self.drain.clone(), &mut tasks);
+        let engine = Engine::start(store.clone(), hub, &mut tasks);
         let drain = self.drain.clone();
-        self.spawn_essential("tail", async move {
+        self.spawn_essential("background work", async move {
             // Before the drain one that ends is missed as much as all of them.
-            hub_tasks.join_next().await;
-            while drain.is_cancelled() && hub_tasks.join_next().await.is_some() {}
+            tasks.join_next().await;
+            while drain.is_cancelled() && tasks.join_next().await.is_some() {}
         });
 
         let (reporter, health_service) = health_reporter();
-        let health = health::report(store.clone(), reporter, self.drain.clone());
+        let health = health::report(store, reporter, self.drain.clone());
         self.spawn_essential("health", health);
 
-        let routes = api::grpc::routes(Engine::new(store, hub)).add_service(health_service);
+        let routes = api::grpc::routes(engine).add_service(health_service);
         Ok(reflection::add(routes)?)
     }
 

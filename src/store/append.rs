@@ -1,26 +1,20 @@
 //! Appending text: calls that load nothing.
 
-use bytes::BufMut;
-use prost::encoding::{
-    WireType, encode_key, encode_varint, encoded_len_varint, key_len, message, uint64,
-};
+use std::sync::Arc;
+
 use redis::{Cmd, Value};
 
 use super::{
     Store, StoreError,
-    log::ENTRY_BYTES_MAX,
+    deltas::{DeltaEntry, entries},
+    known::Target,
     reply::{Outcome, parse},
 };
-use crate::{
-    domain::{
-        Time,
-        cursor::Cursor,
-        ids::{BlockId, MessageId, RequestId, UserId},
-        limits::ENTRY_EVENTS_MAX,
-        message::MessageState,
-    },
-    proto as v1,
-    wire::values::time_to_v1,
+use crate::domain::{
+    Time,
+    cursor::Cursor,
+    ids::{BlockId, MessageId, RequestId, UserId},
+    message::MessageState,
 };
 
 /// Arguments of the function before the first entry.
@@ -108,25 +102,78 @@ impl Store {
     /// Makes appends in one journey, in order. Each succeeds or fails alone.
     pub async fn append(&self, appends: &[Append<'_>]) -> Vec<Result<Appended, StoreError>> {
         let mut calls = redis::pipe();
-        for append in appends {
-            calls.add_command(self.append_call(append));
+        let plain: Vec<_> = appends.iter().map(|append| self.plain(append)).collect();
+        for (append, plain) in appends.iter().zip(&plain) {
+            calls.add_command(match plain {
+                Some(plain) => self.extend_call(append, plain),
+                None => self.append_call(append),
+            });
         }
-        let is_repeatable = appends.iter().all(Append::is_repeatable);
+        let is_repeatable = |at: usize| appends[at].is_repeatable();
         let answers = self.link.write_all(&calls, is_repeatable).await;
-        let parse = |(append, answer): (&Append<'_>, Result<Value, StoreError>)| match answer? {
-            Value::Array(refusal) => parse_refusal(Outcome::parse(Value::Array(refusal))?),
-            place => parse_place(place, append),
-        };
-        appends.iter().zip(answers).map(parse).collect()
+        let mut outcomes = Vec::with_capacity(appends.len());
+        for ((append, plain), answer) in appends.iter().zip(plain).zip(answers) {
+            outcomes.push(match plain {
+                Some(plain) => self.settle_extend(answer, append, &plain.target).await,
+                None => answer.and_then(|answer| self.parse(answer, append)),
+            });
+        }
+        outcomes
+    }
+
+    /// What an append becomes that nothing speaks against which this process
+    /// knows of; none where there is more to it.
+    fn plain(&self, append: &Append<'_>) -> Option<Plain> {
+        let target = self.known.target(append.message)?;
+        let is_aimed = append.fence == target.fence
+            && append.block.is_none_or(|block| *block == target.block)
+            && append.owner.is_none_or(|owner| *owner == target.user);
+        if !is_aimed || append.is_repeatable() {
+            return None;
+        }
+        let mut entries = entries(append).into_iter();
+        let entry = entries.next().filter(|_| entries.len() == 0)?;
+        Some(Plain { target, entry })
+    }
+
+    fn extend_call(&self, append: &Append<'_>, plain: &Plain) -> Cmd {
+        let Plain { target, entry } = plain;
+        let mut call = self.functions.write("extend", &target.keys);
+        call.arg(&target.guard)
+            .arg(append.text())
+            .arg(entry.with_block(&target.block))
+            .arg(entry.count);
+        call
+    }
+
+    /// Reads the answer of `extend`. Where the message is not what this process
+    /// took it for, the append is made anew.
+    async fn settle_extend(
+        &self,
+        answer: Result<Value, StoreError>,
+        append: &Append<'_>,
+        target: &Target,
+    ) -> Result<Appended, StoreError> {
+        match answer? {
+            Value::Array(refusal) => {
+                let mut outcome = Outcome::parse(Value::Array(refusal))?;
+                if outcome.word != "changed" {
+                    return parse_refusal(outcome);
+                }
+                self.learn(append.message, outcome.take()?);
+                let again = self.link.write(&self.append_call(append)).await?;
+                self.parse(again, append)
+            }
+            place => Place::parse(place)?.appended(append, Some(&target.block)),
+        }
     }
 
     fn append_call(&self, append: &Append<'_>) -> Cmd {
-        let text: String = append.deltas.iter().map(|delta| delta.text).collect();
         let entries = entries(append);
         let keys = self.keys.of_message(append.message);
-        let mut call = self.functions.write("append", &[&keys[0], &keys[1]]);
+        let mut call = self.functions.write("append", &keys);
         call.arg(append.block.map_or("", BlockId::as_str))
-            .arg(text)
+            .arg(append.text())
             .arg(append.fence);
         match append.expected_offset {
             Some(offset) => call.arg(offset),
@@ -135,7 +182,7 @@ impl Store {
         call.arg(append.deltas.len());
 
         // Most appends have no more to say, which makes them faster.
-        let refresh = self.freshness.is_due(append.message);
+        let refresh = self.known.is_due(append.message);
         let has_requests = append.deltas.iter().any(|delta| delta.request.is_some());
         let has_rest = refresh || has_requests || append.owner.is_some();
         match has_rest {
@@ -155,9 +202,38 @@ impl Store {
         }
         call
     }
+
+    /// Reads the answer of `append`.
+    fn parse(&self, answer: Value, append: &Append<'_>) -> Result<Appended, StoreError> {
+        match answer {
+            Value::Array(refusal) => parse_refusal(Outcome::parse(Value::Array(refusal))?),
+            place => {
+                let place = Place::parse(place)?;
+                if let Some(guard) = &place.guard {
+                    self.learn(append.message, guard.clone());
+                }
+                place.appended(append, append.block)
+            }
+        }
+    }
+
+    fn learn(&self, message: &MessageId, guard: String) {
+        let target = Target::of(guard, message, &self.keys);
+        self.known.learn(message, target);
+    }
+}
+
+/// An append that is as good as made: see `extend.lua`.
+struct Plain {
+    target: Arc<Target>,
+    entry: DeltaEntry,
 }
 
 impl Append<'_> {
+    fn text(&self) -> String {
+        self.deltas.iter().map(|delta| delta.text).collect()
+    }
+
     /// Whether making it twice is the same as making it once.
     fn is_repeatable(&self) -> bool {
         self.expected_offset.is_some() || self.deltas.iter().all(|delta| delta.request.is_some())
@@ -177,82 +253,51 @@ fn add_requests(call: &mut Cmd, deltas: &[Delta<'_>]) {
     }
 }
 
-/// TEXT_DELTAs that go into one entry, without what the function adds to them:
-/// block and offset.
-struct DeltaEntry {
-    events: Vec<u8>,
-    count: u64,
-    text_length: usize,
+/// Where text went: "<sequence> <offset>", perhaps followed by " <block>", and
+/// that by " <guard>".
+struct Place {
+    sequence: u64,
+    offset: u64,
+    block: Option<String>,
+    guard: Option<String>,
 }
 
-fn entries(append: &Append<'_>) -> Vec<DeltaEntry> {
-    let time = time_to_v1(append.time);
-    let mut entries: Vec<DeltaEntry> = Vec::new();
-    for delta in &append.deltas {
-        let fits = |entry: &&mut DeltaEntry| {
-            entry.count < ENTRY_EVENTS_MAX && entry.events.len() < ENTRY_BYTES_MAX
+impl Place {
+    fn parse(answer: Value) -> Result<Self, StoreError> {
+        let answer: String = parse(answer)?;
+        let mut parts = answer.splitn(4, ' ');
+        let mut number = || {
+            let number = parts.next().unwrap_or_default().parse();
+            number.map_err(StoreError::corrupt)
         };
-        if entries.last_mut().filter(fits).is_none() {
-            entries.push(DeltaEntry {
-                events: Vec::with_capacity(delta.text.len() + 64),
-                count: 0,
-                text_length: 0,
-            });
-        }
-        if let Some(entry) = entries.last_mut() {
-            encode_delta(delta.text, &time, &mut entry.events);
-            entry.count += 1;
-            entry.text_length += delta.text.len();
-        }
+        Ok(Self {
+            sequence: number()?,
+            offset: number()?,
+            block: parts.next().map(str::to_owned),
+            guard: parts.next().map(str::to_owned),
+        })
     }
-    entries
-}
 
-/// Encodes `v1::Event { event_type: TEXT_DELTA, time, text_delta: { delta } }`
-/// as field 1 of an entry, without making the messages: this is done for every
-/// token.
-fn encode_delta(delta: &str, time: &prost_types::Timestamp, buffer: &mut Vec<u8>) {
-    const EVENTS: u32 = 1;
-    const EVENT_TYPE: u32 = 3;
-    const TIME: u32 = 6;
-    const TEXT_DELTA: u32 = 12;
-    const DELTA: u32 = 3;
-    let event_type = v1::EventType::TextDelta as u64;
-    let delta_length = length_delimited(DELTA, delta.len());
-    let event_length = uint64::encoded_len(EVENT_TYPE, &event_type)
-        + message::encoded_len(TIME, time)
-        + length_delimited(TEXT_DELTA, delta_length);
-    encode_key(EVENTS, WireType::LengthDelimited, buffer);
-    encode_varint(event_length as u64, buffer);
-    uint64::encode(EVENT_TYPE, &event_type, buffer);
-    message::encode(TIME, time, buffer);
-    encode_key(TEXT_DELTA, WireType::LengthDelimited, buffer);
-    encode_varint(delta_length as u64, buffer);
-    encode_key(DELTA, WireType::LengthDelimited, buffer);
-    encode_varint(delta.len() as u64, buffer);
-    buffer.put_slice(delta.as_bytes());
-}
-
-fn length_delimited(tag: u32, length: usize) -> usize {
-    key_len(tag) + encoded_len_varint(length as u64) + length
-}
-
-/// Reads "<sequence> <offset> <block>".
-fn parse_place(place: Value, append: &Append<'_>) -> Result<Appended, StoreError> {
-    let place: String = parse(place)?;
-    let mut parts = place.splitn(3, ' ');
-    let mut next = || parts.next().unwrap_or_default();
-    Ok(Appended::Done {
-        first: Cursor {
-            sequence: next().parse().map_err(StoreError::corrupt)?,
-            time: append.time,
-        },
-        offset: next().parse().map_err(StoreError::corrupt)?,
-        block: match (next(), append.block) {
-            (id, Some(block)) if id == block.as_str() => block.clone(),
-            (id, _) => BlockId::parse(id).map_err(StoreError::corrupt)?,
-        },
-    })
+    /// `expected` is the block that text most probably went to.
+    fn appended(
+        self,
+        append: &Append<'_>,
+        expected: Option<&BlockId>,
+    ) -> Result<Appended, StoreError> {
+        let named = self.block.as_deref();
+        let block = match expected {
+            Some(block) if named.is_none_or(|named| named == block.as_str()) => block.clone(),
+            _ => BlockId::parse(named.unwrap_or_default()).map_err(StoreError::corrupt)?,
+        };
+        Ok(Appended::Done {
+            first: Cursor {
+                sequence: self.sequence,
+                time: append.time,
+            },
+            offset: self.offset,
+            block,
+        })
+    }
 }
 
 fn parse_refusal(mut outcome: Outcome) -> Result<Appended, StoreError> {
@@ -285,40 +330,4 @@ fn parse_refusal(mut outcome: Outcome) -> Result<Appended, StoreError> {
         "corrupt" => return Err(StoreError::corrupt("a message has no log")),
         _ => return Err(outcome.unknown()),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use prost::Message;
-
-    use super::*;
-    use crate::store::log::encode_event;
-
-    #[test]
-    fn a_delta_is_encoded_as_the_event_it_is() {
-        let time = prost_types::Timestamp {
-            seconds: 1_700_000_000,
-            nanos: 123_000,
-        };
-        for delta in ["x", "äöü", &"long ".repeat(1_000)] {
-            let event = v1::Event {
-                event_type: v1::EventType::TextDelta.into(),
-                time: Some(time),
-                payload: Some(v1::event::Payload::TextDelta(v1::TextDelta {
-                    delta: delta.to_owned(),
-                    ..Default::default()
-                })),
-                ..Default::default()
-            };
-            let mut expected = Vec::new();
-            encode_event(&event, &mut expected);
-            let mut encoded = Vec::new();
-            encode_delta(delta, &time, &mut encoded);
-            assert_eq!(encoded, expected);
-            assert_eq!(
-                event.encoded_len() + 1 + encoded_len_varint(event.encoded_len() as u64),
-                encoded.len()
-            );
-        }
-    }
 }

@@ -2,7 +2,9 @@
 
 use redis::{Cmd, ToRedisArgs};
 
-use super::{Loaded, Store, StoreError, log::encode, reply::Outcome, snapshot::changed_fields};
+use super::{
+    Loaded, Store, StoreError, known::Target, log::encode, reply::Outcome, snapshot::changed_fields,
+};
 use crate::domain::{
     Time,
     content::Block,
@@ -53,7 +55,12 @@ impl Store {
         };
         let mut outcome = Outcome::parse(answer)?;
         Ok(match outcome.word.as_str() {
-            "ok" => Committed::Done(outcome.take()?),
+            "ok" => {
+                let after = commit.after;
+                self.known
+                    .learn(&after.id, Target::after(after, &self.keys));
+                Committed::Done(outcome.take()?)
+            }
             "conflict" => Committed::Conflict,
             "corrupt" => return Err(StoreError::corrupt("a message has no log")),
             "missing" => Committed::Missing,

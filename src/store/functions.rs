@@ -10,9 +10,10 @@ use crate::domain::{limits::BLOCK_BYTES_MAX, offload::sha256_hex};
 /// A time to live that Redis can add to the time it is: a thousand years.
 const MILLIS_MAX: u64 = 1_000 * 365 * 24 * 60 * 60 * 1_000;
 
-const SOURCES: [&str; 13] = [
+const SOURCES: [&str; 14] = [
     include_str!("functions/prelude.lua"),
     include_str!("functions/append.lua"),
+    include_str!("functions/extend.lua"),
     include_str!("functions/commit.lua"),
     include_str!("functions/load.lua"),
     include_str!("functions/replay.lua"),
@@ -61,20 +62,22 @@ impl Library {
     }
 
     /// A call of a function that writes these keys; arguments are added to it.
-    pub(super) fn write(&self, function: &str, keys: &[&str]) -> Cmd {
+    pub(super) fn write(&self, function: &str, keys: &[impl AsRef<str>]) -> Cmd {
         self.call("FCALL", function, keys)
     }
 
     /// A call of a function that reads these keys; arguments are added to it.
-    pub(super) fn read(&self, function: &str, keys: &[&str]) -> Cmd {
+    pub(super) fn read(&self, function: &str, keys: &[impl AsRef<str>]) -> Cmd {
         self.call("FCALL_RO", function, keys)
     }
 
-    fn call(&self, command: &str, function: &str, keys: &[&str]) -> Cmd {
+    fn call(&self, command: &str, function: &str, keys: &[impl AsRef<str>]) -> Cmd {
         let mut call = redis::cmd(command);
         call.arg(format!("{}_{function}", self.name))
-            .arg(keys.len())
-            .arg(keys);
+            .arg(keys.len());
+        for key in keys {
+            call.arg(key.as_ref());
+        }
         call
     }
 }

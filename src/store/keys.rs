@@ -24,6 +24,7 @@
 //! | `task:0000` … | a task, as protobuf `Task` |
 //! | `open` | the blocks that text can be appended to, apart by spaces |
 //! | `tail` | the one among them that an append goes to which names none |
+//! | `guard` | while it is streaming: fence, tail, session and user, apart by spaces |
 //! | `contents` | keys of its content out of line, apart by spaces |
 //! | `fence` | which writer may write, 0 for anybody |
 //! | `revision` | changes with every write but appended text |

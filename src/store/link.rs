@@ -100,26 +100,34 @@ impl Link {
         }
     }
 
-    /// Makes calls in one journey, in order; each succeeds or fails alone. A lost
-    /// journey is made again where `is_repeatable`.
+    /// Makes calls in one journey, in order; each succeeds or fails alone. Where
+    /// the journey is lost, those calls are made again that can be.
     pub(super) async fn write_all(
         &self,
         calls: &Pipeline,
-        is_repeatable: bool,
+        is_repeatable: impl Fn(usize) -> bool,
     ) -> Vec<Result<Value, StoreError>> {
-        let answers = self.write_all_once(calls).await;
-        let lost = answers.first().and_then(|answer| loss(answer).cloned());
-        match lost.filter(|_| is_repeatable) {
-            None => answers,
-            Some(error) => {
-                let again = self.write_all_once(calls).await.into_iter();
-                let unknown = |_| StoreError::OutcomeUnknown(error.clone());
-                again.map(|answer| answer.map_err(unknown)).collect()
-            }
+        let mut answers = self.write_all_once(calls).await;
+        let Some(lost) = answers.first().and_then(|answer| loss(answer).cloned()) else {
+            return answers;
+        };
+        let mut again = redis::pipe();
+        let places: Vec<usize> = (0..answers.len()).filter(|at| is_repeatable(*at)).collect();
+        let calls: Vec<&Cmd> = calls.cmd_iter().collect();
+        for at in &places {
+            again.add_command(calls[*at].clone());
         }
+        for (at, answer) in places.into_iter().zip(self.write_all_once(&again).await) {
+            // Whatever becomes of the repeat, the first may have been made.
+            answers[at] = answer.map_err(|_| StoreError::OutcomeUnknown(lost.clone()));
+        }
+        answers
     }
 
     async fn write_all_once(&self, calls: &Pipeline) -> Vec<Result<Value, StoreError>> {
+        if calls.is_empty() {
+            return Vec::new();
+        }
         let mut connection = self.calls.clone();
         let count = calls.len();
         let answers = match connection.send_packed_commands(calls, 0, count).await {

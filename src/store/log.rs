@@ -309,7 +309,7 @@ impl Store {
     pub async fn keep<'a>(&self, logs: impl Iterator<Item = &'a Log>) -> Result<(), StoreError> {
         let mut calls = redis::pipe();
         let messages = logs.filter_map(|log| log.message.as_ref());
-        for message in messages.filter(|message| self.freshness.is_due(message)) {
+        for message in messages.filter(|message| self.known.is_due(message)) {
             let keys = [self.keys.message(message), self.keys.text_prefix(message)];
             let call = self.functions.write("keep", &[&keys[0], &keys[1]]);
             calls.add_command(call);

@@ -1,10 +1,6 @@
 //! Messages: loaded, listed and erased.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use redis::Value;
 
@@ -112,7 +108,7 @@ impl Store {
         let deleted: bool = parse(self.link.repeatable(&call).await?)?;
         self.forget_messages(session, std::slice::from_ref(message))
             .await?;
-        self.freshness.forget(message);
+        self.known.forget(message);
         Ok(deleted)
     }
 
@@ -275,58 +271,5 @@ impl Keys {
             self.session_messages(session),
             self.session_log(session),
         ]
-    }
-}
-
-/// When each message was last made to live on, so that appends need not say so
-/// every time.
-pub(super) struct Freshness {
-    /// A minute, or less where messages live shortly.
-    interval: Duration,
-    refreshed: Mutex<HashMap<MessageId, Instant>>,
-}
-
-impl Freshness {
-    /// More entries than this are forgotten at once: what that costs is one
-    /// refresh each.
-    const ENTRIES_MAX: usize = 100_000;
-
-    pub(super) fn new(ttl: Duration) -> Self {
-        Self {
-            interval: Duration::from_secs(60).min(ttl / 4),
-            refreshed: Mutex::default(),
-        }
-    }
-
-    /// Whether the message should be made to live on now; the next time is an
-    /// interval later.
-    pub(super) fn is_due(&self, message: &MessageId) -> bool {
-        let now = Instant::now();
-        let mut refreshed = self
-            .refreshed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        match refreshed.get_mut(message) {
-            Some(last) if now.duration_since(*last) < self.interval => false,
-            Some(last) => {
-                *last = now;
-                true
-            }
-            None => {
-                if refreshed.len() >= Self::ENTRIES_MAX {
-                    refreshed.clear();
-                }
-                refreshed.insert(message.clone(), now);
-                true
-            }
-        }
-    }
-
-    pub(super) fn forget(&self, message: &MessageId) {
-        let mut refreshed = self
-            .refreshed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        refreshed.remove(message);
     }
 }

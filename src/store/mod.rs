@@ -6,10 +6,12 @@
 mod append;
 mod commit;
 mod content;
+mod deltas;
 mod error;
 mod feed;
 mod functions;
 pub mod keys;
+mod known;
 mod link;
 mod log;
 mod messages;
@@ -29,7 +31,7 @@ pub use self::{
     messages::{Inspected, Loaded, Repeat},
     sessions::Admission,
 };
-use self::{functions::Library, keys::Keys, link::Link, messages::Freshness};
+use self::{functions::Library, keys::Keys, known::Known, link::Link};
 
 /// How long things are kept.
 #[derive(Debug, Clone)]
@@ -64,7 +66,7 @@ pub struct Store {
     functions: Arc<Library>,
     keys: Keys,
     options: Arc<StoreOptions>,
-    freshness: Arc<Freshness>,
+    known: Arc<Known>,
 }
 
 impl Store {
@@ -79,7 +81,7 @@ impl Store {
             link,
             functions,
             keys: Keys,
-            freshness: Arc::new(Freshness::new(options.message_ttl)),
+            known: Arc::new(Known::new(options.message_ttl)),
             options: Arc::new(options),
         })
     }
@@ -96,7 +98,7 @@ impl Store {
 
     /// Whether Redis is there and accepts writes.
     pub async fn probe(&self) -> Result<(), StoreError> {
-        let call = self.functions.write("probe", &[]);
+        let call = self.functions.write("probe", &[""; 0]);
         self.link.repeatable(&call).await.map(drop)
     }
 }

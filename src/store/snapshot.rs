@@ -8,6 +8,7 @@ use redis::Value;
 use super::{
     Loaded, Store, StoreError,
     keys::SCHEMA,
+    known::guard,
     log::last_cursor,
     reply::{array, elements, parse as parse_value},
 };
@@ -85,6 +86,7 @@ fn scalars(message: &Message, log: &str) -> Vec<(&'static str, String)> {
                 .unwrap_or_default(),
         ),
         ("open", open.join(" ")),
+        ("guard", guard(message)),
         ("user", message.user.to_string()),
         ("schema", SCHEMA.to_owned()),
         ("role", message.role.name().to_owned()),

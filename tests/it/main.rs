@@ -26,6 +26,7 @@ mod resume;
 mod retention;
 mod session_watch;
 mod sessions;
+mod stale;
 mod tasks;
 mod watch_endings;
 mod watch_starts;

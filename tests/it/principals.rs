@@ -25,6 +25,7 @@ async fn known_as(world: &World, user: &str) -> Clients {
     let mut tasks = JoinSet::new();
     let drain = CancellationToken::new();
     let hub = Hub::start(store.clone(), Duration::from_secs(1), drain, &mut tasks);
+    let engine = Engine::start(store, hub, &mut tasks);
     let user = Principal::User(UserId::parse(user).unwrap());
     let identify = move |mut request: Request<()>| {
         request.extensions_mut().insert(user.clone());
@@ -34,7 +35,7 @@ async fn known_as(world: &World, user: &str) -> Clients {
     let address = listener.local_addr().unwrap();
     let server = Server::builder()
         .layer(InterceptorLayer::new(identify))
-        .add_routes(api::grpc::routes(Engine::new(store, hub)))
+        .add_routes(api::grpc::routes(engine))
         .serve_with_incoming(TcpListenerStream::new(listener));
     tokio::spawn(async move {
         let _tasks = tasks;

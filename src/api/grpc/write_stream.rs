@@ -4,7 +4,7 @@
 //! Nothing is read ahead beyond that, so HTTP/2's own flow control is the bound
 //! on what a producer can have under way.
 
-use std::pin::Pin;
+use std::{future::poll_fn, pin::Pin, task::Poll};
 
 use async_stream::stream;
 use tokio_stream::Stream;
@@ -46,7 +46,7 @@ pub(super) fn acks(
         loop {
             let (gathered, end) = tokio::select! {
                 biased;
-                gathered = gather(&mut requests) => gathered,
+                gathered = writer.gather(&mut requests) => gathered,
                 // What was not answered was not made: the producer goes on at
                 // another instance.
                 () = drain.cancelled() => (Vec::new(), Some(Err(draining()))),
@@ -69,34 +69,15 @@ pub(super) fn acks(
 /// How a stream of requests ended.
 type End = Option<Result<(), Status>>;
 
-/// Waits for a request, and takes those that have arrived behind it.
-async fn gather(
-    requests: &mut Streaming<v1::WriteMessageRequest>,
-) -> (Vec<v1::WriteMessageRequest>, End) {
-    let mut gathered = Vec::new();
-    let end = std::future::poll_fn(|context| {
-        use std::task::Poll;
-        while gathered.len() < GATHERED_MAX {
-            match Pin::new(&mut *requests).poll_next(context) {
-                Poll::Ready(Some(Ok(request))) => gathered.push(request),
-                Poll::Ready(Some(Err(status))) => return Poll::Ready(Some(Err(status))),
-                Poll::Ready(None) => return Poll::Ready(Some(Ok(()))),
-                Poll::Pending if gathered.is_empty() => return Poll::Pending,
-                Poll::Pending => break,
-            }
-        }
-        Poll::Ready(None)
-    });
-    let end = end.await;
-    (gathered, end)
-}
-
 /// What a request of the stream asks for.
 enum Parsed {
     Append(AppendRequest),
     Write(Box<Write>),
     Create(SessionId, MessageId, CreateMessage),
 }
+
+/// A request as it was understood, or why it was not.
+type Asked = Result<Parsed, Status>;
 
 impl Parsed {
     fn write(write: Write) -> Self {
@@ -119,12 +100,31 @@ struct Writer {
 }
 
 impl Writer {
+    /// Waits for a request, and takes those that have arrived behind it.
+    async fn gather(&self, requests: &mut Streaming<v1::WriteMessageRequest>) -> (Vec<Asked>, End) {
+        let mut gathered = Vec::new();
+        let end = poll_fn(|context| {
+            while gathered.len() < GATHERED_MAX {
+                match Pin::new(&mut *requests).poll_next(context) {
+                    Poll::Ready(Some(Ok(request))) => gathered.push(self.parse(request)),
+                    Poll::Ready(Some(Err(status))) => return Poll::Ready(Some(Err(status))),
+                    Poll::Ready(None) => return Poll::Ready(Some(Ok(()))),
+                    Poll::Pending if gathered.is_empty() => return Poll::Pending,
+                    Poll::Pending => break,
+                }
+            }
+            Poll::Ready(None)
+        });
+        let end = end.await;
+        (gathered, end)
+    }
+
     /// Makes writes in order. Appends that follow one another go together.
-    async fn write(&mut self, requests: Vec<v1::WriteMessageRequest>) -> Vec<v1::WriteAck> {
-        let mut answers = Vec::with_capacity(requests.len());
-        let mut appends = Vec::new();
-        for request in requests {
-            let other = match self.parse(request) {
+    async fn write(&mut self, gathered: Vec<Asked>) -> Vec<v1::WriteAck> {
+        let mut answers = Vec::with_capacity(gathered.len());
+        let mut appends = Vec::with_capacity(gathered.len());
+        for asked in gathered {
+            let other = match asked {
                 Ok(Parsed::Append(append)) => {
                     appends.push(append);
                     continue;
@@ -141,7 +141,7 @@ impl Writer {
         answers.into_iter().map(|answer| self.ack(answer)).collect()
     }
 
-    fn parse(&self, request: v1::WriteMessageRequest) -> Result<Parsed, Status> {
+    fn parse(&self, request: v1::WriteMessageRequest) -> Asked {
         let principal = self.principal.clone();
         let write = request
             .write
@@ -165,8 +165,7 @@ impl Writer {
     }
 
     async fn append(&self, appends: &mut Vec<AppendRequest>, answers: &mut Vec<Answer>) {
-        let outcomes = self.engine.append_texts(appends).await;
-        appends.clear();
+        let outcomes = self.engine.append_texts(std::mem::take(appends)).await;
         answers.extend(outcomes.into_iter().map(|outcome| match outcome {
             Ok(appended) => Answer {
                 outcome: Ok(appended.receipt),
@@ -180,7 +179,7 @@ impl Writer {
     async fn make(&self, parsed: Parsed) -> Answer {
         let outcome = match parsed {
             Parsed::Append(append) => {
-                let appended = self.engine.append_text(&append).await;
+                let appended = self.engine.append_text(append).await;
                 appended.map(|appended| (appended.receipt, appended.block.to_string()))
             }
             Parsed::Create(session, message, command) => {

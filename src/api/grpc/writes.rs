@@ -28,12 +28,11 @@ pub(super) struct Write {
 macro_rules! envelope {
     ($principal:expr, $method:literal, $request:ident) => {{
         let request_id = std::mem::take(&mut $request.request_id);
-        let (message_id, fence) = ($request.message_id.clone(), $request.fence);
         fields::request(
             $principal,
             $method,
-            &message_id,
-            fence,
+            &$request.message_id,
+            $request.fence,
             &request_id,
             &$request,
         )?

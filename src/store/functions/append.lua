@@ -1,6 +1,6 @@
 --[[
-  Appends text to an open block: the write that has to be fast. Loads nothing
-  and conflicts with nothing. Several deltas go in at once, or none of them.
+  Appends text to an open block. Loads nothing and conflicts with nothing.
+  Several deltas go in at once, or none of them.
 
   Keys:       1  message      hash    the snapshot
               2  text prefix  string  this .. block id is the key of its text
@@ -13,15 +13,17 @@
                               where there is none
               7+ entries      TEXT_DELTAs without block and offset; how many they
                               are; bytes of their text
-              rest            '1' to let the message live on
+              rest            '1' to let the message live on, and to be told its
+                              guard
                               owner, '' for any
                               time of the events, in microseconds
                               then for each delta that has a request id: its
                               number from 0, its place in the text, request id,
                               fingerprint
   Log:        the entries
-  Returns     "<sequence of the first event> <offset> <block>", or one of these
-              words and what belongs to it:
+  Returns     "<sequence of the first event> <offset> <block>", with " <guard>"
+              where that was asked for, or one of these words and what belongs
+              to it:
               repeat    cursor, detail
               applied   block, offset, how many bytes of the text stand there
                         already; nothing was appended
@@ -112,6 +114,7 @@ local function append(keys, args)
     place = place + args[at + 2]
   end
 
+  local answer = first .. ' ' .. offset .. ' ' .. block
   if rest then
     for at = rest + 3, #args, 4 do
       local cursor = string.format('%d-%s', first + args[at], args[rest + 2])
@@ -123,9 +126,10 @@ local function append(keys, args)
     end
     if args[rest] == '1' then
       refresh(message, keys[2])
+      answer = answer .. ' ' .. (call('HGET', message, 'guard') or '')
     end
   end
-  return first .. ' ' .. offset .. ' ' .. block
+  return answer
 end
 
 register('append', append)

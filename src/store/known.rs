@@ -1,0 +1,153 @@
+//! What this process remembers of the messages that it writes to.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::keys::Keys;
+use crate::domain::{
+    ids::{BlockId, MessageId, SessionId, UserId},
+    message::{Message, MessageState},
+};
+
+/// Where text is appended, and everything that this depends on.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// The guard that says all of this; the message has another as soon as any
+    /// of it changes.
+    pub(super) guard: String,
+    pub(super) fence: u64,
+    pub(super) user: UserId,
+    /// The block that an append goes to which names none, and whose text is the
+    /// third key.
+    pub(super) block: BlockId,
+    /// Hash, log, text.
+    pub(super) keys: [String; 3],
+}
+
+impl Target {
+    /// Where text of a message as it stands is appended.
+    pub(super) fn after(message: &Message, keys: &Keys) -> Option<Self> {
+        Self::of(guard(message), &message.id, keys)
+    }
+
+    /// What the field `guard` of a message says; none where text cannot be
+    /// appended without naming a block.
+    pub(super) fn of(guard: String, message: &MessageId, keys: &Keys) -> Option<Self> {
+        let mut parts = guard.split(' ');
+        let fence = parts.next()?.parse().ok()?;
+        let block = BlockId::parse(parts.next()?).ok()?;
+        let session = SessionId::parse(parts.next()?).ok()?;
+        let user = UserId::parse(parts.next()?).ok()?;
+        Some(Self {
+            keys: [
+                keys.message(message),
+                keys.log(&session, message),
+                keys.text(message, &block),
+            ],
+            guard,
+            fence,
+            user,
+            block,
+        })
+    }
+}
+
+/// The field `guard` of a message: on what an append depends that loads nothing.
+pub(super) fn guard(message: &Message) -> String {
+    if message.state != MessageState::Streaming {
+        return String::new();
+    }
+    let tail = message.tail().map_or("", |block| block.id.as_str());
+    let Message {
+        fence,
+        session,
+        user,
+        ..
+    } = message;
+    format!("{fence} {tail} {session} {user}")
+}
+
+/// The messages that this process writes to.
+pub(super) struct Known {
+    /// A minute, or less where messages live shortly.
+    interval: Duration,
+    messages: Mutex<HashMap<MessageId, Entry>>,
+}
+
+struct Entry {
+    /// When it was last made to live on, so that appends need not say so every
+    /// time.
+    refreshed: Instant,
+    target: Option<Arc<Target>>,
+}
+
+impl Known {
+    /// More messages than this are forgotten at once: what that costs is one
+    /// refresh each.
+    const ENTRIES_MAX: usize = 100_000;
+
+    pub(super) fn new(ttl: Duration) -> Self {
+        Self {
+            interval: Duration::from_secs(60).min(ttl / 4),
+            messages: Mutex::default(),
+        }
+    }
+
+    fn messages(&self) -> MutexGuard<'_, HashMap<MessageId, Entry>> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the message should be made to live on now; the next time is an
+    /// interval later.
+    pub(super) fn is_due(&self, message: &MessageId) -> bool {
+        let now = Instant::now();
+        let mut messages = self.messages();
+        match messages.get_mut(message) {
+            Some(entry) if now.duration_since(entry.refreshed) < self.interval => false,
+            Some(entry) => {
+                entry.refreshed = now;
+                true
+            }
+            None => {
+                insert(&mut messages, message, None);
+                true
+            }
+        }
+    }
+
+    /// Where text of the message is appended, unless it should be made to live
+    /// on now.
+    pub(super) fn target(&self, message: &MessageId) -> Option<Arc<Target>> {
+        let messages = self.messages();
+        let entry = messages.get(message)?;
+        let is_fresh = entry.refreshed.elapsed() < self.interval;
+        entry.target.clone().filter(|_| is_fresh)
+    }
+
+    /// Remembers where text of a message is appended.
+    pub(super) fn learn(&self, message: &MessageId, target: Option<Target>) {
+        let mut messages = self.messages();
+        match messages.get_mut(message) {
+            Some(entry) => entry.target = target.map(Arc::new),
+            None => insert(&mut messages, message, target),
+        }
+    }
+
+    pub(super) fn forget(&self, message: &MessageId) {
+        self.messages().remove(message);
+    }
+}
+
+fn insert(messages: &mut HashMap<MessageId, Entry>, message: &MessageId, target: Option<Target>) {
+    if messages.len() >= Known::ENTRIES_MAX {
+        messages.clear();
+    }
+    let entry = Entry {
+        refreshed: Instant::now(),
+        target: target.map(Arc::new),
+    };
+    messages.insert(message.clone(), entry);
+}
