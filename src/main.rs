@@ -5,6 +5,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use throughline::cli::{self, Cli};
 
+/// Serving is many short-lived small allocations: see docs/benchmarks.md for
+/// what this one saves.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Without a provider of the whole process the first TLS connection panics.
     // An error means that there is one already.
