@@ -9,6 +9,7 @@ mod clock;
 mod content;
 mod error;
 mod events;
+mod join;
 mod listing;
 mod messages;
 mod sessions;

@@ -60,7 +60,7 @@ impl Default for StoreOptions {
 /// Conversations in Redis. Cloning shares the connections.
 #[derive(Clone)]
 pub struct Store {
-    link: Link,
+    link: Arc<Link>,
     functions: Arc<Library>,
     keys: Keys,
     options: Arc<StoreOptions>,
@@ -76,7 +76,7 @@ impl Store {
         let functions = Arc::new(Library::new(&options));
         let link = Link::connect(url, functions.clone()).await?;
         Ok(Self {
-            link,
+            link: Arc::new(link),
             functions,
             keys: Keys,
             freshness: Arc::new(Freshness::new(options.message_ttl)),
