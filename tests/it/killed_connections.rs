@@ -289,7 +289,12 @@ async fn clients_that_retry_hardly_notice_that_all_connections_to_redis_are_kill
         .concat();
     soon("the end of the others", others.join_all()).await;
     for message in ["m", "t"] {
-        world.a().complete(message).await;
+        let end = v1::EndMessageRequest {
+            message_id: message.into(),
+            request_id: "end".into(),
+            ..Default::default()
+        };
+        assert!(caller.send(end).await);
     }
     let (succeeded, failed) = (caller.succeeded.load(Relaxed), caller.failed.load(Relaxed));
     println!("{killed} connections killed, {succeeded} calls succeeded, {failed} failed");

@@ -181,7 +181,7 @@ impl Scene {
             clients,
             message: message.to_owned(),
         };
-        let before = scene.service.resident_kib();
+        let before = scene.service.peak_kib();
         let mut fast = JoinSet::new();
         for frames in scene.open_fast().await {
             fast.spawn(listen(frames));
@@ -197,7 +197,7 @@ impl Scene {
         let mut ages = soon("all events", fast.join_all()).await.concat();
         assert_eq!(ages.len() as u64, FAST as u64 * LAST);
         ages.sort();
-        let growth_kib = scene.service.resident_kib().saturating_sub(before);
+        let growth_kib = scene.service.peak_kib() - before;
         drop(over);
         for (events, _) in dawdling.join_all().await {
             assert!(are_dense(&events));

@@ -48,11 +48,11 @@ impl Program {
         Clients::connect(&format!("http://{}", self.address)).await
     }
 
-    /// Memory that it has in use.
-    pub fn resident_kib(&self) -> usize {
+    /// The most memory that it has had in use.
+    pub fn peak_kib(&self) -> usize {
         let id = self.child.id().expect("the program has not ended");
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let resident = resident.and_then(|value| value.split_whitespace().next());
         resident.unwrap().parse().unwrap()
     }
