@@ -14,7 +14,6 @@ use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tonic::Status;
 use tower::{Layer, Service};
 
 use super::status;
@@ -130,9 +129,8 @@ impl<B: Body<Data = Bytes>> Body for DeadlineBody<B> {
         // never be stopped.
         if is_due(this.alarm.as_mut(), context) {
             this.body.set(None);
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers(
-                &status::deadline_exceeded(),
-            )))));
+            let trailers = status::trailers(&status::deadline_exceeded());
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
         body.poll_frame(context)
     }
@@ -160,14 +158,6 @@ fn is_due(alarm: Pin<&mut Option<Sleep>>, context: &mut Context<'_>) -> bool {
         .is_some_and(|alarm| alarm.deadline() <= Instant::now() || alarm.poll(context).is_ready())
 }
 
-fn trailers(status: &Status) -> HeaderMap {
-    let mut trailers = HeaderMap::new();
-    status
-        .add_header(&mut trailers)
-        .expect("the status has a constant text");
-    trailers
-}
-
 /// The time that the caller gives a call: up to eight digits and a unit. A
 /// header that is not so is ignored, as gRPC servers do.
 fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
@@ -193,7 +183,7 @@ fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
 mod tests {
     use std::{convert::Infallible, future::pending};
 
-    use tonic::{Code, body::Body as TonicBody};
+    use tonic::{Code, Status, body::Body as TonicBody};
     use tower::{ServiceExt, service_fn};
 
     use super::*;

@@ -4,4 +4,5 @@
 pub mod deadline;
 pub mod grpc;
 pub mod media_type;
+pub mod stall;
 pub mod status;

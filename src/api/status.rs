@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tracing::error;
@@ -23,7 +24,6 @@ pub fn from_engine(error: EngineError) -> Status {
         EngineError::Refused(refusal) => from_refusal(&refusal),
         EngineError::Store(error) => from_store(&error),
         EngineError::Contended => reply(Code::Aborted, "CONTENDED", error, &[]),
-        EngineError::SlowWatcher { .. } => retry(Code::ResourceExhausted, "SLOW_WATCHER", error),
         EngineError::WatchExpired => reply(Code::DeadlineExceeded, "WATCH_EXPIRED", error, &[]),
     }
 }
@@ -139,6 +139,12 @@ pub fn draining() -> Status {
     retry(Code::Unavailable, "DRAINING", text)
 }
 
+/// A watch that nobody has read for so long.
+pub fn slow_watcher(timeout: Duration) -> Status {
+    let text = format!("the watch was not read for {timeout:?}");
+    retry(Code::ResourceExhausted, "SLOW_WATCHER", text)
+}
+
 /// A call whose own deadline has passed.
 pub fn deadline_exceeded() -> Status {
     let text = "the call's deadline has passed";
@@ -149,6 +155,15 @@ pub fn deadline_exceeded() -> Status {
 pub fn unimplemented(method: &str) -> Status {
     let text = format!("{method} is not offered by this version");
     reply(Code::Unimplemented, "METHOD_NOT_OFFERED", text, &[])
+}
+
+/// A status as it ends an answer that has begun.
+pub(super) fn trailers(status: &Status) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    status
+        .add_header(&mut trailers)
+        .expect("the text of a status is escaped");
+    trailers
 }
 
 fn reply(code: Code, reason: &str, text: impl ToString, metadata: &[(&str, String)]) -> Status {

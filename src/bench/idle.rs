@@ -16,6 +16,7 @@ use super::{
 
 /// Watchers that share a connection.
 const PER_CONNECTION: usize = 1_000;
+const OPENED_AT_ONCE: usize = 100;
 /// Watchers of one message.
 const PER_MESSAGE: usize = 10;
 /// What a client has by default: it ends what a watcher is sent that never
@@ -83,7 +84,8 @@ async fn measure_idle(scale: &Scale) -> Result<Idle, BenchError> {
     })
 }
 
-/// Opens watches of the messages in turn, and has all of them catch up.
+/// Opens watches of the messages in turn, a few at a time: what they cost is
+/// meant, not what a storm of openings does.
 async fn watch_all(
     stage: &Stage,
     messages: &[String],
@@ -94,17 +96,17 @@ async fn watch_all(
         connections.push(Connection::open(stage.service.address(), WINDOW_BYTES).await?);
     }
     let mut watches = Vec::new();
-    for number in 0..count {
-        let message = &messages[number % messages.len()];
-        let connection = &connections[number / PER_CONNECTION];
-        watches.push(
-            connection
-                .ask("WatchMessage", &watch_from_now(message))
-                .await?,
-        );
-    }
-    for watch in &mut watches {
-        caught_up(watch).await?;
+    while watches.len() < count {
+        let opened = watches.len();
+        for number in opened..count.min(opened + OPENED_AT_ONCE) {
+            let message = &messages[number % messages.len()];
+            let connection = &connections[number / PER_CONNECTION];
+            let request = watch_from_now(message);
+            watches.push(connection.ask("WatchMessage", &request).await?);
+        }
+        for watch in &mut watches[opened..] {
+            caught_up(watch).await?;
+        }
     }
     Ok(watches)
 }

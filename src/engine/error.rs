@@ -14,12 +14,6 @@ pub enum EngineError {
     /// Others changed the message faster than this write could be decided.
     #[error("the message changes too fast, try again")]
     Contended,
-    /// A watcher has not read for too long.
-    #[error("the watcher has not read for {seconds} s")]
-    SlowWatcher {
-        /// How long.
-        seconds: u64,
-    },
     /// A watch lasted as long as it was asked to.
     #[error("the watch has lasted as long as was asked")]
     WatchExpired,

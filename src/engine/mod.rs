@@ -10,6 +10,7 @@ mod committer;
 mod content;
 mod error;
 mod events;
+mod join;
 mod listing;
 mod messages;
 mod sessions;

@@ -1,14 +1,8 @@
 //! What a watch sends, and when it has lasted long enough.
 
-use std::time::Duration;
-
 use tokio::time::{Instant, sleep_until};
 
-use super::EngineError;
 use crate::{domain::cursor::Cursor, wire::frame::EncodedFrame};
-
-/// A watcher that takes nothing for so long is ended.
-const STALL_MAX: Duration = Duration::from_secs(60);
 
 /// A frame, and what it means for who sends it on.
 #[derive(Debug, Clone)]
@@ -32,17 +26,6 @@ pub enum StepKind {
     Heartbeat,
     /// Nothing follows.
     End,
-}
-
-/// Ends a watch whose last frame was taken too late.
-pub(super) fn check_stall(offered: Instant) -> Result<(), EngineError> {
-    let stalled = offered.elapsed();
-    if stalled > STALL_MAX {
-        return Err(EngineError::SlowWatcher {
-            seconds: stalled.as_secs(),
-        });
-    }
-    Ok(())
 }
 
 /// Waits for the end of a watch that has one.

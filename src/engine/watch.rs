@@ -17,7 +17,8 @@ use tracing::debug;
 use super::{
     Engine, EngineError,
     events::READ_ENTRIES,
-    step::{Step, StepKind, check_stall, until},
+    join::join_deltas,
+    step::{Step, StepKind, until},
 };
 use crate::{
     domain::{
@@ -35,6 +36,9 @@ use crate::{
 
 /// How long an open watch waits before it asks a Redis that failed again.
 const RETRY_DELAY: Duration = Duration::from_millis(250);
+/// A watcher that lags so many events behind, and had none behind it when it
+/// began, is too slow to be sent every one of them by itself.
+const SLOW_LAG: u64 = 256;
 
 /// What to watch, and from where.
 #[derive(Debug, Clone)]
@@ -69,9 +73,7 @@ impl Engine {
         try_stream! {
             while watcher.stage != Stage::Done {
                 for step in watcher.next().await? {
-                    let offered = Instant::now();
                     yield step;
-                    check_stall(offered)?;
                 }
             }
         }
@@ -145,7 +147,9 @@ impl Watcher {
     /// What is sent next. May be nothing.
     async fn next(&mut self) -> Steps {
         match self.stage {
-            Stage::Opening(start) => match self.open(start).await {
+            // Boxed, for what an opening keeps in between is large, and a watch
+            // is long.
+            Stage::Opening(start) => match Box::pin(self.open(start)).await {
                 // An open watch outlives a Redis that is away.
                 Err(EngineError::Store(error)) if self.seen.is_some() => {
                     debug!(%error, "an open watch waits for redis");
@@ -330,7 +334,7 @@ impl Watcher {
         };
         match ready {
             Ready::Frames(frames) => Ok(self.take(frames)),
-            Ready::Behind => self.catch_up(seen).await,
+            Ready::Behind => Box::pin(self.catch_up(seen, reached)).await,
             Ready::Nothing => {
                 let mut frames = Vec::new();
                 if reached && !self.is_caught_up {
@@ -349,20 +353,28 @@ impl Watcher {
         }
     }
 
-    /// Reads from the log what the topic no longer has.
-    async fn catch_up(&mut self, seen: Cursor) -> Steps {
+    /// Reads from the log what the topic no longer has. One who had `reached`
+    /// what there was at first may be too slow for the stream.
+    async fn catch_up(&mut self, seen: Cursor, reached: bool) -> Steps {
         let replay = self
             .engine
             .store
             .replay(&self.request.message, seen.sequence, READ_ENTRIES);
         match replay.await {
-            Ok(Some(page)) => match page.resume(seen.into()) {
-                Resume::Continue(events) if !events.is_empty() => {
-                    Ok(self.take(events.into_iter().map(Frame::from).collect()))
+            Ok(Some(page)) => {
+                let is_slow = reached && page.head.sequence >= seen.sequence + SLOW_LAG;
+                match page.resume(seen.into()) {
+                    Resume::Continue(events) if !events.is_empty() => {
+                        let events = match is_slow {
+                            true => join_deltas(events),
+                            false => events,
+                        };
+                        Ok(self.take(events.into_iter().map(Frame::from).collect()))
+                    }
+                    // Between two looks the log has become another.
+                    Resume::Continue(_) | Resume::Gap(_) => self.reopen(seen).await,
                 }
-                // Between two looks the log has become another.
-                Resume::Continue(_) | Resume::Gap(_) => self.reopen(seen).await,
-            },
+            }
             Ok(None) => self.reopen(seen).await,
             Err(error) => {
                 debug!(%error, "an open watch waits for redis");

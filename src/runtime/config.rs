@@ -128,6 +128,20 @@ pub struct ServeArgs {
     )]
     pub heartbeat: Duration,
 
+    /// How long a watch may go unread before it is ended.
+    ///
+    /// Its client finds RESOURCE_EXHAUSTED when it reads on, and may resume from
+    /// the last cursor it saw. A watch that has nothing to send is not meant.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "THROUGHLINE_STALL_TIMEOUT",
+        hide_env_values = true,
+        default_value = "60s",
+        value_parser = duration
+    )]
+    pub stall_timeout: Duration,
+
     /// How long a stop waits for open calls before it cuts them.
     ///
     /// Two seconds less than the time the supervisor gives to stop, which the
@@ -196,6 +210,7 @@ impl ServeArgs {
                 retained_entries: self.retained_events,
             },
             heartbeat: self.heartbeat,
+            stall_timeout: self.stall_timeout,
             drain_timeout: self.drain_timeout,
             max_streams: self.max_streams,
         }
@@ -257,6 +272,7 @@ mod tests {
         assert_eq!(flags.store.session_ttl, service.store.session_ttl);
         assert_eq!(flags.store.retained_entries, service.store.retained_entries);
         assert_eq!(flags.heartbeat, service.heartbeat);
+        assert_eq!(flags.stall_timeout, service.stall_timeout);
         assert_eq!(flags.drain_timeout, service.drain_timeout);
         assert_eq!(flags.max_streams, service.max_streams);
     }

@@ -7,11 +7,12 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{service::Routes, transport::Server};
 use tonic_health::server::health_reporter;
+use tower::util::MapResponseLayer;
 use tracing::{error, info};
 
 use super::{connection, drain, health, redis_url::RedisUrl, reflection};
 use crate::{
-    api::{self, deadline::DeadlineLayer, media_type::GrpcOnlyLayer},
+    api::{self, deadline::DeadlineLayer, media_type::GrpcOnlyLayer, stall::Stalls},
     engine::Engine,
     store::{Store, StoreError, StoreOptions},
     tail::Hub,
@@ -32,6 +33,8 @@ pub struct ServiceOptions {
     pub store: StoreOptions,
     /// How often a silent watch says that it is alive.
     pub heartbeat: Duration,
+    /// How long a watch may go unread before it is ended.
+    pub stall_timeout: Duration,
     /// How long a stop waits for open calls before it cuts them.
     pub drain_timeout: Duration,
     /// How many calls and watches one connection may have open.
@@ -46,6 +49,7 @@ impl ServiceOptions {
             redis,
             store: StoreOptions::default(),
             heartbeat: Duration::from_secs(15),
+            stall_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(8),
             max_streams: 10_000,
         }
@@ -100,7 +104,7 @@ impl Service {
             drain_timeout: options.drain_timeout,
         };
         let routes = service.start_background(store, &options)?;
-        service.start_server(listener, routes, options.max_streams);
+        service.start_server(listener, routes, &options);
         info!("listening on {}", service.address);
         Ok(service)
     }
@@ -146,16 +150,19 @@ impl Service {
         Ok(reflection::add(routes)?)
     }
 
-    fn start_server(&self, listener: TcpListener, routes: Routes, max_streams: u32) {
+    fn start_server(&self, listener: TcpListener, routes: Routes, options: &ServiceOptions) {
+        let stalls = Stalls::after(options.stall_timeout);
+        self.spawn_essential("stall", stalls.clone().sweep_forever(self.drain.clone()));
         let incoming = connection::accept(listener, self.cut.clone());
         let server = Server::builder()
-            .max_concurrent_streams(max_streams)
+            .max_concurrent_streams(options.max_streams)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
             // Without it a connection that never says a word outlives the stop.
             .accept_http1(true)
             .layer(DeadlineLayer)
             .layer(GrpcOnlyLayer)
+            .layer(MapResponseLayer::new(move |answer| stalls.guard(answer)))
             .add_routes(routes)
             .serve_with_incoming_shutdown(incoming, self.drain.clone().cancelled_owned());
         self.spawn_essential("server", async move {

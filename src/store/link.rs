@@ -18,7 +18,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(700);
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(200);
 
 /// Connections that every call shares, and the way to new ones.
-#[derive(Clone)]
 pub(super) struct Link {
     client: Client,
     /// Small calls: writes, and reads of what is small.

@@ -27,8 +27,9 @@ use crate::{
 /// shall not take long.
 pub(super) const ENTRY_BYTES_MAX: usize = 512 * 1024;
 
-/// A page that holds more bytes than this gets no further entry.
-const PAGE_BYTES: usize = 1024 * 1024;
+/// A page that holds more bytes than this gets no further entries: a reader that
+/// does not get rid of a page holds it, in frames several times as large.
+const PAGE_BYTES: usize = 64 * 1024;
 
 /// What stands in the field `e` of an entry. Sequences are not in it: the id of
 /// the entry is that of its first event.

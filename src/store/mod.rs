@@ -62,7 +62,7 @@ impl Default for StoreOptions {
 /// Conversations in Redis. Cloning shares the connections.
 #[derive(Clone)]
 pub struct Store {
-    link: Link,
+    link: Arc<Link>,
     functions: Arc<Library>,
     keys: Keys,
     options: Arc<StoreOptions>,
@@ -78,7 +78,7 @@ impl Store {
         let functions = Arc::new(Library::new(&options));
         let link = Link::connect(url, functions.clone()).await?;
         Ok(Self {
-            link,
+            link: Arc::new(link),
             functions,
             keys: Keys,
             known: Arc::new(Known::new(options.message_ttl)),

@@ -21,6 +21,9 @@ use crate::{
 const FRAMES_MAX: usize = 512;
 /// How many bytes of frames a topic keeps.
 const BYTES_MAX: usize = 1024 * 1024;
+/// About how many bytes a follower is given at once: one that does not get rid
+/// of them holds no more than these.
+const TAKEN_BYTES_MAX: usize = 64 * 1024;
 
 /// An event, ready to be sent to everybody.
 #[derive(Debug, Clone)]
@@ -78,7 +81,7 @@ pub enum Standing {
 /// What a topic has for a follower.
 #[derive(Debug, Clone)]
 pub enum Ready {
-    /// What comes after its cursor; at least one.
+    /// What comes after its cursor, or the first part of it; at least one.
     Frames(Vec<Frame>),
     /// Nothing yet.
     Nothing,
@@ -187,7 +190,7 @@ impl Topic {
             Some(first) if first.cursor.sequence <= seen.sequence + 1 => {
                 let known = seen.sequence + 1 - first.cursor.sequence;
                 let skip = usize::try_from(known).unwrap_or(usize::MAX);
-                Ready::Frames(recent.frames.iter().skip(skip).cloned().collect())
+                Ready::Frames(taken(recent.frames.iter().skip(skip)))
             }
             _ => Ready::Behind,
         }
@@ -196,6 +199,17 @@ impl Topic {
     fn recent(&self) -> MutexGuard<'_, Recent> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The first of some frames, as many as are given at once.
+fn taken<'a>(frames: impl Iterator<Item = &'a Frame>) -> Vec<Frame> {
+    let mut bytes = 0;
+    let fits = |frame: &&Frame| {
+        let fits = bytes < TAKEN_BYTES_MAX;
+        bytes += frame.encoded.len();
+        fits
+    };
+    frames.take_while(fits).cloned().collect()
 }
 
 impl Recent {

@@ -1,4 +1,7 @@
-//! How requests are read: by prost, with errors from the one table.
+//! How requests are read, by prost, with errors from the one table; and what
+//! answers are gathered in.
+
+use std::marker::PhantomData;
 
 use tonic::{
     Status,
@@ -8,12 +11,19 @@ use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
 use crate::api::status::invalid;
 
+/// What a request is read into, and an answer written, at first: an idle watch
+/// keeps the latter.
+const BUFFER_BYTES: usize = 1024;
+/// An answer of more bytes than this is handed to HTTP/2 before more is encoded:
+/// it is what a watch that nobody reads keeps, twice.
+const CHUNK_BYTES: usize = 16 * 1024;
+
 /// Reads `U` and writes `T`.
-pub(super) struct RequestCodec<T, U>(ProstCodec<T, U>);
+pub(super) struct RequestCodec<T, U>(PhantomData<(T, U)>);
 
 impl<T, U> Default for RequestCodec<T, U> {
     fn default() -> Self {
-        Self(ProstCodec::new())
+        Self(PhantomData)
     }
 }
 
@@ -28,12 +38,16 @@ where
     type Decoder = RequestDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        self.0.encoder()
+        ProstCodec::<T, U>::raw_encoder(buffers())
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        RequestDecoder(self.0.decoder())
+        RequestDecoder(ProstCodec::<T, U>::raw_decoder(buffers()))
     }
+}
+
+fn buffers() -> BufferSettings {
+    BufferSettings::new(BUFFER_BYTES, CHUNK_BYTES)
 }
 
 /// Refuses what is no `U` as the caller's mistake, which prost does not.

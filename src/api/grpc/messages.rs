@@ -232,7 +232,7 @@ impl MessageService for Messages {
         request: Request<v1::WatchMessageRequest>,
     ) -> Answer<Self::WatchMessageStream> {
         let (principal, request) = open(request);
-        watch::watch(&self.0, principal, &request).map(Response::new)
+        watch::watch(&self.0, principal, &request)
     }
 
     async fn delete_message(

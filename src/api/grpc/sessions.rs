@@ -144,7 +144,7 @@ impl SessionService for Sessions {
         request: Request<v1::WatchSessionRequest>,
     ) -> Answer<Self::WatchSessionStream> {
         let (principal, request) = open(request);
-        watch::watch_session(&self.0, principal, &request).map(Response::new)
+        watch::watch_session(&self.0, principal, &request)
     }
 }
 

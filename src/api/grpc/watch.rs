@@ -3,11 +3,14 @@
 use std::{collections::HashSet, pin::Pin, time::Duration};
 
 use tokio_stream::{Stream, StreamExt};
-use tonic::Status;
+use tonic::{Response, Status};
 
-use super::fields;
+use super::{Answer, fields};
 use crate::{
-    api::status::{from_engine, invalid},
+    api::{
+        stall::Watched,
+        status::{from_engine, invalid},
+    },
     domain::{
         ids::{MessageId, SessionId},
         principal::Principal,
@@ -29,7 +32,7 @@ pub(super) fn watch_session(
     engine: &Engine,
     principal: Principal,
     request: &v1::WatchSessionRequest,
-) -> Result<SessionFrames, Status> {
+) -> Answer<SessionFrames> {
     let session = fields::id("session_id", &request.session_id, SessionId::parse)?;
     let resume = match request.resume_token.as_str() {
         "" => None,
@@ -40,14 +43,15 @@ pub(super) fn watch_session(
         }
     };
     let frames = engine.watch_session(principal, session, resume);
-    Ok(Box::pin(frames.map(|frame| frame.map_err(from_engine))))
+    let frames = frames.map(|frame| frame.map_err(from_engine));
+    Ok(watched(Box::pin(frames)))
 }
 
 pub(super) fn watch(
     engine: &Engine,
     principal: Principal,
     request: &v1::WatchMessageRequest,
-) -> Result<Frames, Status> {
+) -> Answer<Frames> {
     let types = request.event_types.iter().map(|event_type| {
         match fields::known("event_types", *event_type)? {
             v1::EventType::Unspecified => Err(invalid("event_types", "must name types")),
@@ -70,9 +74,16 @@ pub(super) fn watch(
             .map(|wait| duration_from_v1(wait, "max_wait"))
             .transpose()?,
     };
-    let frames = engine.watch(request);
-    Ok(Box::pin(frames.map(|step| match step {
+    let frames = engine.watch(request).map(|step| match step {
         Ok(step) => Ok(step.frame),
         Err(error) => Err(from_engine(error)),
-    })))
+    });
+    Ok(watched(Box::pin(frames)))
+}
+
+/// An answer that is ended where nobody reads it.
+fn watched<F>(frames: F) -> Response<F> {
+    let mut response = Response::new(frames);
+    response.extensions_mut().insert(Watched);
+    response
 }

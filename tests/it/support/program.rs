@@ -48,6 +48,15 @@ impl Program {
         Clients::connect(&format!("http://{}", self.address)).await
     }
 
+    /// The most memory that it has had in use.
+    pub fn peak_kib(&self) -> usize {
+        let id = self.child.id().expect("the program has not ended");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let resident = resident.and_then(|value| value.split_whitespace().next());
+        resident.unwrap().parse().unwrap()
+    }
+
     /// Asks it to stop, as a supervisor would.
     pub fn terminate(&self) {
         let id = self.child.id().expect("the program has not ended");

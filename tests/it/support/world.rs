@@ -10,7 +10,7 @@ use throughline::{
     store::StoreOptions,
 };
 
-use super::{Clients, Redis};
+use super::{Clients, Redis, slow_channel};
 
 /// A Redis, instances on it, and a client for each.
 pub struct World {
@@ -19,6 +19,7 @@ pub struct World {
     pub clients: Vec<Clients>,
     options: StoreOptions,
     heartbeat: Duration,
+    stall_timeout: Duration,
 }
 
 impl World {
@@ -35,8 +36,23 @@ impl World {
             clients: Vec::new(),
             options,
             heartbeat: Duration::from_millis(200),
+            stall_timeout: Duration::from_secs(60),
         };
         world.add_instance().await;
+        world.add_instance().await;
+        world
+    }
+
+    /// One instance whose watches may go unread for so long.
+    pub async fn with_stall_timeout(stall_timeout: Duration) -> Self {
+        let mut world = Self {
+            redis: Redis::start(),
+            services: Vec::new(),
+            clients: Vec::new(),
+            options: StoreOptions::default(),
+            heartbeat: Duration::from_millis(200),
+            stall_timeout,
+        };
         world.add_instance().await;
         world
     }
@@ -54,12 +70,19 @@ impl World {
         let options = ServiceOptions {
             store: self.options.clone(),
             heartbeat: self.heartbeat,
+            stall_timeout: self.stall_timeout,
             ..ServiceOptions::new(RedisUrl::from(self.redis.url()))
         };
         let service = Service::start(options).await.unwrap();
         self.clients
             .push(Clients::connect(&format!("http://{}", service.address)).await);
         self.services.push(service);
+    }
+
+    /// Clients of the first instance that take in little unasked.
+    pub async fn slow_client(&self) -> Clients {
+        let address = format!("http://{}", self.services[0].address);
+        Clients::of(slow_channel(&address, 65_535).await)
     }
 
     /// A client of the first instance.

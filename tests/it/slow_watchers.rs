@@ -1,0 +1,331 @@
+//! Watchers that read slowly, or not at all.
+
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use prost::Message;
+use throughline::{
+    engine::now,
+    proto::{self as v1, watch_message_response::Frame, write_message_request::Write},
+    store::StoreOptions,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::{interval, timeout},
+};
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tonic::{Code, Request, Status, Streaming, client::Grpc, transport::Channel};
+use tonic_prost::ProstCodec;
+use tonic_types::StatusExt;
+
+use crate::support::{
+    Clients, Program, Redis, Watch, World, are_dense, eventually, first_sequence, fold, reason,
+    slow_channel, soon,
+};
+
+/// What a watch still sends, and how it ends.
+async fn rest(watch: &mut Watch) -> (Vec<v1::Event>, Result<(), Status>) {
+    let mut events = Vec::new();
+    loop {
+        match watch.next().await {
+            Ok(Some(Frame::Event(event))) => events.push(event),
+            Ok(Some(Frame::CaughtUp(_) | Frame::Heartbeat(_) | Frame::End(_))) => {}
+            Ok(None) => return (events, Ok(())),
+            Ok(other) => panic!("an event was expected, not {other:?}"),
+            Err(status) => return (events, Err(status)),
+        }
+    }
+}
+
+fn assert_is_stall(end: Result<(), Status>) {
+    let status = end.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert_eq!(reason(&status), "SLOW_WATCHER");
+    let retry = status.get_details_retry_info().unwrap();
+    assert!(retry.retry_delay.unwrap() > Duration::ZERO);
+}
+
+#[tokio::test]
+async fn a_watcher_that_falls_far_behind_is_sent_deltas_joined_with_their_range() {
+    const DELTAS: usize = 1_800;
+    let world = World::with(StoreOptions {
+        retained_entries: 10_000,
+        ..StoreOptions::default()
+    })
+    .await;
+    world.a().message("m").await;
+    let mut slow = world.slow_client().await.watch("m", "0").await;
+    let begin = slow.event().await;
+    slow.caught_up().await;
+    for turn in 0..DELTAS {
+        let delta = format!("{turn:0>300};");
+        world.b().append("m", &delta).await.unwrap();
+    }
+    world.a().complete("m").await;
+
+    let (rest, end) = rest(&mut slow).await;
+    end.unwrap();
+    let seen = [vec![begin], rest].concat();
+    let log = world.b().events("m").await;
+    assert!(log.iter().all(|event| event.first_sequence == 0));
+    assert!(seen.len() < log.len() / 2, "{} events", seen.len());
+    let (copy, stored) = (fold(&seen), fold(&log));
+    assert_eq!(copy.head, stored.head);
+    assert_eq!(copy.blocks, stored.blocks);
+    // The replay that opens a watch is the log as it is.
+    let mut late = world.slow_client().await.watch("m", "0").await;
+    assert!(self::rest(&mut late).await.0 == log);
+}
+
+#[tokio::test]
+async fn a_watch_that_nobody_reads_lets_go_of_the_log_and_says_why_when_it_is_read() {
+    let world = World::with_stall_timeout(Duration::from_millis(300)).await;
+    let a = world.a();
+    a.message("m").await;
+    let slow = world.slow_client().await;
+    let mut watch = slow.watch("m", "0").await;
+    let mut session = slow.sessions.clone();
+    let request = v1::WatchSessionRequest {
+        session_id: "s".into(),
+        ..Default::default()
+    };
+    let mut session = session.watch_session(request).await.unwrap().into_inner();
+    let first = watch.event().await;
+    let delta = "x".repeat(10_000);
+    for _ in 0..40 {
+        a.append("m", &delta).await.unwrap();
+    }
+    // A log that is followed is one that a connection is blocked for.
+    eventually("no log is followed", async || {
+        let clients: String = world.redis.run(&["INFO", "clients"]).await;
+        clients.contains("blocked_clients:0\r\n")
+    })
+    .await;
+
+    a.publish("m", "later").await.unwrap();
+    let (rest, end) = rest(&mut watch).await;
+    assert_is_stall(end);
+    let seen = [vec![first], rest].concat();
+    assert!(are_dense(&seen));
+    let mut next = soon("the end of the session's watch", session.next()).await;
+    while let Some(Ok(_)) = next {
+        next = soon("the end of the session's watch", session.next()).await;
+    }
+    assert_is_stall(next.unwrap().map(drop));
+
+    // Nothing is lost to who resumes.
+    let mut resumed = a.watch("m", &watch.cursor).await;
+    let event = resumed.event().await;
+    assert_eq!(first_sequence(&event), seen.last().unwrap().sequence + 1);
+}
+
+const FAST: usize = 100;
+/// Read an event a second.
+const SLOW: usize = 50;
+/// Read nothing.
+const STOPPED: usize = 50;
+/// What those two take in unasked, so that they are soon behind.
+const SLOW_WINDOW_BYTES: u32 = 8 * 1024;
+/// 500 events a second, for three seconds.
+const TICK: Duration = Duration::from_millis(20);
+const TICK_EVENTS: usize = 10;
+const TICKS: usize = 150;
+/// Message start and start of the block, the deltas, and the end.
+const LAST: u64 = (TICKS * TICK_EVENTS) as u64 + 3;
+const GROWTH_MAX_KIB: usize = 64 * 1024;
+/// The machine may run other tests meanwhile: what comes in between may be so
+/// long, and one round of a few without it will do.
+const NOISE_MS: i64 = 20;
+const ROUNDS: usize = 4;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fast_watchers_do_not_notice_slow_and_stopped_ones() {
+    let redis = Redis::start();
+    for round in 1..=ROUNDS {
+        let alone = Scene::run(&redis, &format!("alone_{round}"), 0, 0).await;
+        let among = Scene::run(&redis, &format!("among_{round}"), SLOW, STOPPED).await;
+        println!("alone {alone:?}, among slow ones {among:?}");
+        assert!(among.growth_kib <= GROWTH_MAX_KIB, "{among:?}");
+        if among.p99_ms <= 2 * alone.p99_ms + NOISE_MS {
+            return;
+        }
+    }
+    panic!("the fast ones were later in each of {ROUNDS} rounds");
+}
+
+/// What a run has shown.
+#[derive(Debug)]
+struct Outcome {
+    /// Age of an event when it reached a fast watcher.
+    p99_ms: i64,
+    /// Of the service's memory.
+    growth_kib: usize,
+}
+
+/// One service with a message that is written, and watchers.
+struct Scene {
+    service: Program,
+    clients: Clients,
+    message: String,
+}
+
+impl Scene {
+    async fn run(redis: &Redis, message: &str, slow: usize, stopped: usize) -> Outcome {
+        let flags = ["--stall-timeout", "1s", "--retained-events", "100000"];
+        let service = Program::serve_on(redis, &flags).await;
+        let clients = service.connect().await;
+        clients.message(message).await;
+        let scene = Self {
+            service,
+            clients,
+            message: message.to_owned(),
+        };
+        let before = scene.service.peak_kib();
+        let mut fast = JoinSet::new();
+        for frames in scene.open_fast().await {
+            fast.spawn(listen(frames));
+        }
+        let (over, is_over) = watch::channel(());
+        let mut dawdling = JoinSet::new();
+        for watch in scene.open_slow(slow).await {
+            dawdling.spawn(dawdle(watch, is_over.clone()));
+        }
+        let unread = scene.open_slow(stopped).await;
+
+        scene.write().await;
+        let mut ages = soon("all events", fast.join_all()).await.concat();
+        assert_eq!(ages.len() as u64, FAST as u64 * LAST);
+        ages.sort();
+        let growth_kib = scene.service.peak_kib() - before;
+        drop(over);
+        for (events, _) in dawdling.join_all().await {
+            assert!(are_dense(&events));
+        }
+        for mut watch in unread {
+            let (events, end) = rest(&mut watch).await;
+            assert!(are_dense(&events));
+            assert_is_stall(end);
+        }
+        Outcome {
+            p99_ms: ages[ages.len() * 99 / 100] / 1_000,
+            growth_kib,
+        }
+    }
+
+    /// Opens fast watches, 25 on each of some connections.
+    async fn open_fast(&self) -> Vec<Streaming<LightFrame>> {
+        let mut watches = Vec::new();
+        for _ in 0..FAST / 25 {
+            let channel = Channel::from_shared(format!("http://{}", self.service.address));
+            let channel = channel.unwrap().connect().await.unwrap();
+            for _ in 0..25 {
+                let request = v1::WatchMessageRequest {
+                    message_id: self.message.clone(),
+                    cursor: "0".into(),
+                    ..Default::default()
+                };
+                let mut client = Grpc::new(channel.clone());
+                client.ready().await.unwrap();
+                let path = "/throughline.v1.MessageService/WatchMessage";
+                let path = PathAndQuery::from_static(path);
+                let codec = ProstCodec::<v1::WatchMessageRequest, LightFrame>::new();
+                let answer = client.server_streaming(Request::new(request), path, codec);
+                watches.push(answer.await.unwrap().into_inner());
+            }
+        }
+        watches
+    }
+
+    async fn open_slow(&self, count: usize) -> Vec<Watch> {
+        let address = format!("http://{}", self.service.address);
+        let clients = Clients::of(slow_channel(&address, SLOW_WINDOW_BYTES).await);
+        let mut watches = Vec::new();
+        for _ in 0..count {
+            watches.push(clients.watch(&self.message, "0").await);
+        }
+        watches
+    }
+
+    /// Writes deltas in a stream, and ends the message.
+    async fn write(&self) {
+        let append = v1::WriteMessageRequest {
+            write: Some(Write::AppendText(v1::AppendTextRequest {
+                message_id: self.message.clone(),
+                delta: "one more token".into(),
+                ..Default::default()
+            })),
+        };
+        let (writes, receiver) = mpsc::channel(TICK_EVENTS);
+        let writer = tokio::spawn(async move {
+            let mut timer = interval(TICK);
+            for _ in 0..TICKS {
+                timer.tick().await;
+                for _ in 0..TICK_EVENTS {
+                    writes.send(append.clone()).await.unwrap();
+                }
+            }
+        });
+        let writes = ReceiverStream::new(receiver);
+        let answers = self.clients.messages.clone().write_message(writes).await;
+        let mut answers = answers.unwrap().into_inner();
+        let mut count = 0;
+        while soon("an answer", answers.message())
+            .await
+            .unwrap()
+            .is_some()
+        {
+            count += 1;
+        }
+        assert_eq!(count, TICKS * TICK_EVENTS);
+        writer.await.unwrap();
+        self.clients.complete(&self.message).await;
+    }
+}
+
+/// A frame of which only the cursor is read: a hundred watchers that read all of
+/// it would themselves be what is slow.
+#[derive(Clone, PartialEq, prost::Message)]
+struct LightFrame {
+    #[prost(string, tag = "1")]
+    cursor: String,
+    #[prost(bytes = "vec", optional, tag = "2")]
+    event: Option<Vec<u8>>,
+}
+
+/// Reads all events as they come; how old, in microseconds, was each?
+async fn listen(mut frames: Streaming<LightFrame>) -> Vec<i64> {
+    let mut ages = Vec::new();
+    let mut last = 0;
+    while let Some(frame) = soon("the next frame", frames.message()).await.unwrap() {
+        let Some(event) = frame.event else {
+            continue;
+        };
+        let (sequence, time) = frame.cursor.split_once('-').unwrap();
+        let sequence: u64 = sequence.parse().unwrap();
+        if sequence != last + 1 {
+            // One that the machine has made slow is sent several as one.
+            let event = v1::Event::decode(event.as_slice()).unwrap();
+            assert_eq!(first_sequence(&event), last + 1, "nothing is lost");
+        }
+        let age = now().timestamp_micros() - time.parse::<i64>().unwrap();
+        ages.extend((last..sequence).map(|_| age));
+        last = sequence;
+    }
+    ages
+}
+
+/// Reads an event a second until all is over, then the rest at once.
+async fn dawdle(
+    mut watch: Watch,
+    mut is_over: watch::Receiver<()>,
+) -> (Vec<v1::Event>, Result<(), Status>) {
+    const PAUSE: Duration = Duration::from_secs(1);
+    let mut events = Vec::new();
+    while timeout(PAUSE, is_over.changed()).await.is_err() {
+        events.push(watch.event().await);
+    }
+    let (more, end) = rest(&mut watch).await;
+    events.extend(more);
+    (events, end)
+}
