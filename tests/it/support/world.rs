@@ -23,7 +23,7 @@ pub struct World {
 
 impl World {
     /// Two instances with the defaults, but for a heartbeat that tests can wait
-    /// for.
+    /// for. How they follow logs is what THROUGHLINE_TAIL says.
     pub async fn start() -> Self {
         Self::with(StoreOptions::default()).await
     }
@@ -33,7 +33,10 @@ impl World {
             redis: Redis::start(),
             services: Vec::new(),
             clients: Vec::new(),
-            options,
+            options: StoreOptions {
+                publishes: options.publishes || is_push(),
+                ..options
+            },
             heartbeat: Duration::from_millis(200),
         };
         world.add_instance().await;
@@ -51,8 +54,17 @@ impl World {
     }
 
     pub async fn add_instance(&mut self) {
+        self.add_instance_that(self.options.publishes).await;
+    }
+
+    /// One that publishes what it adds to logs and listens to what others do, or
+    /// neither.
+    pub async fn add_instance_that(&mut self, publishes: bool) {
         let options = ServiceOptions {
-            store: self.options.clone(),
+            store: StoreOptions {
+                publishes,
+                ..self.options.clone()
+            },
             heartbeat: self.heartbeat,
             ..ServiceOptions::new(RedisUrl::from(self.redis.url()))
         };
@@ -75,5 +87,14 @@ impl World {
     /// A client of either instance, in turn.
     pub fn either(&self, turn: usize) -> Clients {
         self.clients[turn % self.clients.len()].clone()
+    }
+}
+
+/// Whether this run of the tests is of `--tail push`.
+fn is_push() -> bool {
+    match std::env::var("THROUGHLINE_TAIL").as_deref() {
+        Ok("push") => true,
+        Ok("lanes") | Err(_) => false,
+        Ok(other) => panic!("THROUGHLINE_TAIL is {other}"),
     }
 }
