@@ -31,6 +31,8 @@ use crate::proto::{
     self as v1, event::Payload, watch_message_response::Frame, write_message_request::Write,
 };
 
+/// How live events come from Redis.
+const MODES: [&str; 2] = ["lanes", "push"];
 const EVENTS_PER_MESSAGE_PER_S: usize = 30;
 const TICK: Duration = Duration::from_millis(1);
 const CONNECTIONS: usize = 8;
@@ -53,11 +55,13 @@ pub(super) async fn measure(
         columns: vec!["per_s", "p50_ms", "p99_ms", "redis_cores", "service_cores"],
         rows: Vec::new(),
     };
-    bar.set_length(1);
-    let mut scene = Scene::set(Stage::set().await?, messages).await?;
-    let (run, ages) = scene.run(scale).await?;
-    table.rows.push(("lanes".to_owned(), row(&run, &ages)));
-    bar.inc(1);
+    bar.set_length(MODES.len() as u64);
+    for mode in MODES {
+        let stage = Stage::set_with(&["--tail", mode]).await?;
+        let (run, ages) = Scene::set(stage, messages).await?.run(scale).await?;
+        table.rows.push((mode.to_owned(), row(&run, &ages)));
+        bar.inc(1);
+    }
     report.table(table);
     Ok(())
 }
