@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod listing;
 mod messages;
+mod notices;
 mod sessions;
 mod step;
 mod view;
@@ -26,6 +27,7 @@ pub use self::{
     events::EventPage,
     listing::{MessagePage, PageRequest, SessionPage},
     messages::{Cleanup, Created},
+    notices::{Notice, Notices},
     step::{Step, StepKind},
     view::View,
     watch::WatchRequest,

@@ -12,6 +12,7 @@ use tonic::{Status, Streaming};
 use tonic_types::StatusExt;
 
 use super::{
+    notices::WriteNotices,
     result,
     writes::{self, Write},
 };
@@ -42,16 +43,23 @@ pub(super) fn acks(
 ) -> Acks {
     Box::pin(stream! {
         let mut writer = Writer { engine, principal, index: 0 };
+        let mut notices = WriteNotices::new(&writer.engine);
         let drain = writer.engine.hub().drain().clone();
         loop {
-            let (gathered, end) = tokio::select! {
+            let (gathered, end, notice) = tokio::select! {
                 biased;
-                gathered = gather(&mut requests) => gathered,
+                Some(notice) = notices.next() => (Vec::new(), None, Some(notice)),
+                (gathered, end) = gather(&mut requests) => (gathered, end, None),
                 // What was not answered was not made: the producer goes on at
                 // another instance.
-                () = drain.cancelled() => (Vec::new(), Some(Err(draining()))),
+                () = drain.cancelled() => (Vec::new(), Some(Err(draining())), None),
             };
+            if let Some(notice) = notice {
+                yield Ok(notice);
+            }
+            notices.expect(&gathered);
             for ack in writer.write(gathered).await {
+                notices.answered(&ack);
                 yield Ok(v1::WriteMessageResponse { response: Some(Response::Ack(ack)) });
             }
             match end {

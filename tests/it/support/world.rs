@@ -29,15 +29,46 @@ impl World {
     }
 
     pub async fn with(options: StoreOptions) -> Self {
+        let options = StoreOptions {
+            publishes: is_push(),
+            ..options
+        };
+        Self::exactly(options, Duration::from_millis(200)).await
+    }
+
+    /// Two instances with `--tail push`, whatever the environment says, and a
+    /// heartbeat that no test waits for: what comes was pushed.
+    pub async fn pushing() -> Self {
+        let options = StoreOptions {
+            publishes: true,
+            ..StoreOptions::default()
+        };
+        Self::exactly(options, Duration::from_secs(600)).await
+    }
+
+    /// One instance that neither publishes nor listens, and one that does, with
+    /// a heartbeat that tests can wait for.
+    pub async fn of_both_modes() -> Self {
+        let mut world = Self {
+            heartbeat: Duration::from_millis(200),
+            ..Self::pushing().await
+        };
+        world.services.clear();
+        world.clients.clear();
+        for publishes in [false, true] {
+            world.options.publishes = publishes;
+            world.add_instance().await;
+        }
+        world
+    }
+
+    async fn exactly(options: StoreOptions, heartbeat: Duration) -> Self {
         let mut world = Self {
             redis: Redis::start(),
             services: Vec::new(),
             clients: Vec::new(),
-            options: StoreOptions {
-                publishes: options.publishes || is_push(),
-                ..options
-            },
-            heartbeat: Duration::from_millis(200),
+            options,
+            heartbeat,
         };
         world.add_instance().await;
         world.add_instance().await;
@@ -54,19 +85,16 @@ impl World {
     }
 
     pub async fn add_instance(&mut self) {
-        self.add_instance_that(self.options.publishes).await;
+        self.add_instance_on_database(0).await;
     }
 
-    /// One that publishes what it adds to logs and listens to what others do, or
-    /// neither.
-    pub async fn add_instance_that(&mut self, publishes: bool) {
+    /// On another database of the same Redis.
+    pub async fn add_instance_on_database(&mut self, database: u8) {
+        let url = format!("{}{database}", self.redis.url());
         let options = ServiceOptions {
-            store: StoreOptions {
-                publishes,
-                ..self.options.clone()
-            },
+            store: self.options.clone(),
             heartbeat: self.heartbeat,
-            ..ServiceOptions::new(RedisUrl::from(self.redis.url()))
+            ..ServiceOptions::new(RedisUrl::from(url))
         };
         let service = Service::start(options).await.unwrap();
         self.clients
