@@ -14,7 +14,7 @@ use indicatif::ProgressBar;
 use prost::Message;
 use tokio::{
     task::JoinSet,
-    time::{interval, timeout},
+    time::{interval, sleep, timeout},
 };
 
 use super::{
@@ -135,10 +135,22 @@ impl Scene {
         }
         let total: u64 = sent.iter().sum();
         let run = meter.read(total)?;
-        match self.acknowledged.load(Ordering::Relaxed) == total && ages.len() as u64 == total {
+        self.all_acknowledged(total).await?;
+        match ages.len() as u64 == total {
             true => Ok((run, ages)),
-            false => Err(BenchError::Unexpected("appends or events are missing")),
+            false => Err(BenchError::Unexpected("events are missing")),
         }
+    }
+
+    /// Waits for the last answers: an event may be pushed before them.
+    async fn all_acknowledged(&self, total: u64) -> Result<(), BenchError> {
+        let acknowledged = async {
+            while self.acknowledged.load(Ordering::Relaxed) < total {
+                sleep(TICK).await;
+            }
+        };
+        let missing = |_| BenchError::Unexpected("appends are missing");
+        timeout(PATIENCE, acknowledged).await.map_err(missing)
     }
 
     /// Events that each message gets in so many ticks.
