@@ -8,12 +8,12 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
 };
 
 use redis::{PushInfo, PushKind, Value, aio::MultiplexedConnection};
-use tokio::sync::mpsc::{Receiver, channel, error::TrySendError};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{
     Entry, FeedItem, Log, Read, Store, StoreError,
@@ -24,9 +24,11 @@ use super::{
 };
 use crate::domain::ids::MessageId;
 
-/// What was heard and not yet taken. Who falls behind by more is disconnected,
+/// Bytes that were heard and not yet taken. Who falls behind by more is cut off,
 /// and reads what it has missed.
-const UNTAKEN_MAX: usize = 32 * 1024;
+const UNTAKEN_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes that what is heard takes besides what it says.
+const OVERHEAD_BYTES: usize = 256;
 /// What is taken at once.
 const TAKEN_MAX: usize = 256;
 /// Channels that are named in one command.
@@ -35,28 +37,59 @@ const CHANNELS_MAX: usize = 1_024;
 /// A connection that hears what is published on its channels.
 struct Ear {
     connection: MultiplexedConnection,
-    pushes: Receiver<PushInfo>,
-    /// Something was published that there was no room for.
-    has_overrun: Arc<AtomicBool>,
+    pushes: UnboundedReceiver<PushInfo>,
+    untaken: Arc<Untaken>,
+}
+
+/// What was heard and not yet taken.
+#[derive(Default)]
+struct Untaken {
+    bytes: AtomicUsize,
+    /// It was too much, and something is missing.
+    has_overrun: AtomicBool,
+}
+
+impl Untaken {
+    /// Whether there is room for one more.
+    fn add(&self, push: &PushInfo) -> bool {
+        let size = size(push);
+        let has_room = self.bytes.fetch_add(size, Relaxed) + size <= UNTAKEN_BYTES_MAX;
+        if !has_room {
+            self.has_overrun.store(true, Relaxed);
+        }
+        has_room
+    }
+
+    fn take(&self, pushes: &[PushInfo]) {
+        let taken: usize = pushes.iter().map(size).sum();
+        self.bytes.fetch_sub(taken, Relaxed);
+    }
+}
+
+fn size(push: &PushInfo) -> usize {
+    let length = |value: &Value| match value {
+        Value::BulkString(bytes) => bytes.len(),
+        _ => 0,
+    };
+    OVERHEAD_BYTES + push.data.iter().map(length).sum::<usize>()
 }
 
 impl Ear {
     async fn open(link: &Link) -> Result<Self, StoreError> {
-        let (sender, pushes) = channel(UNTAKEN_MAX);
-        let has_overrun = Arc::new(AtomicBool::new(false));
-        let overrun = has_overrun.clone();
-        let send = move |push: PushInfo| match push.kind {
-            PushKind::Message | PushKind::Disconnection => {
-                sender.try_send(push).map_err(|refused| {
-                    overrun.store(matches!(refused, TrySendError::Full(_)), Ordering::Relaxed);
-                })
+        let (sender, pushes) = unbounded_channel();
+        let untaken = Arc::new(Untaken::default());
+        let counter = untaken.clone();
+        let send = move |push: PushInfo| {
+            let is_wanted = matches!(push.kind, PushKind::Message | PushKind::Disconnection);
+            match is_wanted && counter.add(&push) {
+                true => sender.send(push),
+                false => Ok(()),
             }
-            _ => Ok(()),
         };
         Ok(Self {
             connection: link.subscriber(send).await?,
             pushes,
-            has_overrun,
+            untaken,
         })
     }
 
@@ -65,8 +98,9 @@ impl Ear {
     async fn hear(&mut self) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let mut pushes = Vec::new();
         self.pushes.recv_many(&mut pushes, TAKEN_MAX).await;
+        self.untaken.take(&pushes);
         let is_cut = |push: &PushInfo| push.kind == PushKind::Disconnection;
-        let has_overrun = self.has_overrun.load(Ordering::Relaxed);
+        let has_overrun = self.untaken.has_overrun.load(Relaxed);
         if pushes.is_empty() || has_overrun || pushes.iter().any(is_cut) {
             let cut = io::Error::from(io::ErrorKind::ConnectionAborted);
             return Err(StoreError::Unavailable(cut.into()));

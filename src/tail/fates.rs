@@ -121,7 +121,7 @@ impl Fates {
                     debug!(%error, "looking up messages failed");
                 },
             }
-            patience.pause().await;
+            patience.pause(&stop).await;
         }
     }
 

@@ -163,7 +163,7 @@ impl Lane {
                 error = self.read_on(&mut patience) => error,
             };
             warn!(%error, "reading live logs failed, will reconnect");
-            patience.pause().await;
+            patience.pause(&stop).await;
         }
     }
 

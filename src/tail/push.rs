@@ -90,7 +90,7 @@ impl Listener {
                 error = self.listen(&mut patience) => error,
             };
             warn!(%error, "listening for live events failed, will reconnect");
-            patience.pause().await;
+            patience.pause(&stop).await;
         }
     }
 

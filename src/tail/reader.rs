@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::topic::Topic;
 
@@ -28,8 +29,8 @@ impl Patience {
     const DELAY: Duration = Duration::from_millis(100);
     const DELAY_MAX: Duration = Duration::from_secs(2);
 
-    pub(super) async fn pause(&mut self) {
-        sleep(self.delay).await;
+    pub(super) async fn pause(&mut self, stop: &CancellationToken) {
+        stop.run_until_cancelled(sleep(self.delay)).await;
         self.delay = Self::DELAY_MAX.min(self.delay * 2);
     }
 

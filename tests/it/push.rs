@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use throughline::proto::{self as v1, WatchEndReason};
+use throughline::proto::{self as v1, WatchEndReason, watch_message_response::Frame};
 
 use crate::support::{Clients, Watch, World, eventually, soon};
 
@@ -166,7 +166,9 @@ async fn a_log_that_nobody_follows_is_no_longer_subscribed_to() {
 #[tokio::test]
 async fn instances_on_two_databases_of_a_redis_do_not_hear_each_other() {
     let mut world = World::pushing().await;
-    world.add_instance_on_database(1).await;
+    world
+        .add_instance_at(&format!("{}1", world.redis.url()))
+        .await;
     let elsewhere = world.clients[2].clone();
     world.a().message("m").await;
     elsewhere.message("m").await;
@@ -179,4 +181,33 @@ async fn instances_on_two_databases_of_a_redis_do_not_hear_each_other() {
     assert_eq!(here.len(), 3);
     world.a().append("m", "!").await.unwrap();
     assert_eq!(watch.event().await.sequence, 4);
+}
+
+#[tokio::test]
+async fn a_redis_user_that_may_use_no_channel_finds_what_it_does_not_hear() {
+    let mut world = World::start().await;
+    let user = [
+        "ACL",
+        "SETUSER",
+        "deaf",
+        "on",
+        ">pw",
+        "~*",
+        "+@all",
+        "resetchannels",
+    ];
+    let _: String = world.redis.run(&user).await;
+    let url = world.redis.url().replace("//", "//deaf:pw@");
+    world.add_instance_at(&url).await;
+    let deaf = world.clients[2].clone();
+    let request = v1::WatchMessageRequest {
+        message_id: "m".into(),
+        wait_for_create: true,
+        ..Default::default()
+    };
+    let mut watch = deaf.watch_with(request).await.unwrap();
+    text_message(&deaf).await;
+    deaf.complete("m").await;
+    watch.snapshot().await;
+    while !matches!(watch.frame().await, Frame::End(_)) {}
 }

@@ -70,14 +70,14 @@ end
 
 -- Publishes an entry that was added to a log; '' is the last of one that is
 -- deleted. Called from lines that begin with `--push`, which are no comments
--- where entries are published.
+-- where entries are published. A write does not fail because nobody may be told.
 local function publish(log, first, events)
-  redis.call('PUBLISH', CHANNELS .. log, first .. ' ' .. events)
+  redis.pcall('PUBLISH', CHANNELS .. log, first .. ' ' .. events)
 end
 
 -- Tells all instances that a message has come to exist, has ended or is gone.
 local function ring(message)
-  redis.call('PUBLISH', BELL, message)
+  redis.pcall('PUBLISH', BELL, message)
 end
 
 -- Adds n events as one entry to a log that exists, and gives the sequence of the

@@ -85,16 +85,15 @@ impl World {
     }
 
     pub async fn add_instance(&mut self) {
-        self.add_instance_on_database(0).await;
+        self.add_instance_at(&self.redis.url()).await;
     }
 
-    /// On another database of the same Redis.
-    pub async fn add_instance_on_database(&mut self, database: u8) {
-        let url = format!("{}{database}", self.redis.url());
+    /// One that knows our Redis by another URL.
+    pub async fn add_instance_at(&mut self, url: &str) {
         let options = ServiceOptions {
             store: self.options.clone(),
             heartbeat: self.heartbeat,
-            ..ServiceOptions::new(RedisUrl::from(url))
+            ..ServiceOptions::new(RedisUrl::from(url.to_owned()))
         };
         let service = Service::start(options).await.unwrap();
         self.clients
