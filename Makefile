@@ -25,10 +25,14 @@ demo:
 	@scripts/setup.sh compiler redis
 	cargo run --release --locked -- demo $(ARGS)
 
+# What is said of watches holds in both modes of --tail.
+OF_WATCHES := watch resume sessions crash outage creation notices
+
 # The client tests take the binary that `cargo test` has built.
 test: $(PYTHON)/installed $(NODE_MODULES)/installed
 	@scripts/setup.sh compiler redis
 	cargo test --locked
+	THROUGHLINE_TAIL=push cargo test --locked --test it -- $(OF_WATCHES)
 	tests/clients/run.sh
 
 lint: $(PYTHON)/installed $(NODE_MODULES)/installed

@@ -14,7 +14,7 @@ use indicatif::ProgressBar;
 use prost::Message;
 use tokio::{
     task::JoinSet,
-    time::{interval, timeout},
+    time::{interval, sleep, timeout},
 };
 
 use super::{
@@ -31,6 +31,8 @@ use crate::proto::{
     self as v1, event::Payload, watch_message_response::Frame, write_message_request::Write,
 };
 
+/// How live events come from Redis.
+const MODES: [&str; 2] = ["lanes", "push"];
 const EVENTS_PER_MESSAGE_PER_S: usize = 30;
 const TICK: Duration = Duration::from_millis(1);
 const CONNECTIONS: usize = 8;
@@ -53,11 +55,13 @@ pub(super) async fn measure(
         columns: vec!["per_s", "p50_ms", "p99_ms", "redis_cores", "service_cores"],
         rows: Vec::new(),
     };
-    bar.set_length(1);
-    let mut scene = Scene::set(Stage::set().await?, messages).await?;
-    let (run, ages) = scene.run(scale).await?;
-    table.rows.push(("lanes".to_owned(), row(&run, &ages)));
-    bar.inc(1);
+    bar.set_length(MODES.len() as u64);
+    for mode in MODES {
+        let stage = Stage::set_with(&["--tail", mode]).await?;
+        let (run, ages) = Scene::set(stage, messages).await?.run(scale).await?;
+        table.rows.push((mode.to_owned(), row(&run, &ages)));
+        bar.inc(1);
+    }
     report.table(table);
     Ok(())
 }
@@ -131,10 +135,22 @@ impl Scene {
         }
         let total: u64 = sent.iter().sum();
         let run = meter.read(total)?;
-        match self.acknowledged.load(Ordering::Relaxed) == total && ages.len() as u64 == total {
+        self.all_acknowledged(total).await?;
+        match ages.len() as u64 == total {
             true => Ok((run, ages)),
-            false => Err(BenchError::Unexpected("appends or events are missing")),
+            false => Err(BenchError::Unexpected("events are missing")),
         }
+    }
+
+    /// Waits for the last answers: an event may be pushed before them.
+    async fn all_acknowledged(&self, total: u64) -> Result<(), BenchError> {
+        let acknowledged = async {
+            while self.acknowledged.load(Ordering::Relaxed) < total {
+                sleep(TICK).await;
+            }
+        };
+        let missing = |_| BenchError::Unexpected("appends are missing");
+        timeout(PATIENCE, acknowledged).await.map_err(missing)
     }
 
     /// Events that each message gets in so many ticks.

@@ -13,6 +13,7 @@ mod events;
 mod join;
 mod listing;
 mod messages;
+mod notices;
 mod sessions;
 mod step;
 mod view;
@@ -28,6 +29,7 @@ pub use self::{
     events::EventPage,
     listing::{MessagePage, PageRequest, SessionPage},
     messages::{Cleanup, Created},
+    notices::{Notice, Notices},
     step::{Step, StepKind},
     view::View,
     watch::WatchRequest,

@@ -30,7 +30,7 @@ use crate::{
     },
     proto as v1,
     store::{Log, Look, Page, Resume},
-    tail::{Expected, Follower, Frame, Ready, Standing},
+    tail::{Fate, Follower, Frame, Ready, Standing, Tidings},
     wire::frame::{EncodedFrame, GapReason, WatchEnd},
 };
 
@@ -109,7 +109,7 @@ struct Watcher {
     ended: Option<MessageState>,
     /// None where the message had ended before.
     follower: Option<Follower>,
-    birth: Option<Receiver<Expected>>,
+    birth: Option<Receiver<Tidings>>,
     birth_deadline: Option<Instant>,
     beat: u64,
     /// Nothing was given out since the last beat.
@@ -179,7 +179,7 @@ impl Watcher {
             None if self.request.wait_for_create.is_some() => {
                 let patience = self.request.wait_for_create.take();
                 self.birth_deadline = patience.and_then(|wait| Instant::now().checked_add(wait));
-                self.birth = Some(self.engine.hub.await_birth(&self.request.message));
+                self.birth = Some(self.engine.hub.fate(&self.request.message));
                 self.stage = Stage::Awaiting;
                 Ok(Vec::new())
             }
@@ -421,8 +421,8 @@ impl Watcher {
                 return Err(Refusal::MessageUnknown(self.request.message.clone()).into());
             }
         }
-        let Expected { is_born, beat } = *birth.borrow_and_update();
-        if is_born {
+        let Tidings { fate, beat } = *birth.borrow_and_update();
+        if matches!(fate, Fate::There(_)) {
             self.birth = None;
             self.stage = Stage::Opening(self.request.start);
         }

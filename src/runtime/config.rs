@@ -3,7 +3,7 @@
 
 use std::{env, net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, builder::FalseyValueParser};
+use clap::{Args, ValueEnum, builder::FalseyValueParser};
 
 pub use super::redis_url::RedisUrl;
 
@@ -12,6 +12,16 @@ use crate::store::StoreOptions;
 
 /// The longest duration that a setting accepts: a century.
 const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// How live events come from Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TailMode {
+    /// A few connections wait for the logs of all watched messages.
+    Lanes,
+    /// Redis pushes each event to the instances that watch its message: sooner,
+    /// and cheaper from about a hundred messages on that are written at a time.
+    Push,
+}
 
 /// Settings of `throughline serve`.
 #[derive(Args, Clone, Debug)]
@@ -115,6 +125,19 @@ pub struct ServeArgs {
     )]
     pub retained_events: u32,
 
+    /// How live events come from Redis.
+    ///
+    /// All instances on a Redis should say the same: with push, what one writes
+    /// that says otherwise comes late, up to half a heartbeat.
+    #[arg(
+        long,
+        value_name = "MODE",
+        env = "THROUGHLINE_TAIL",
+        hide_env_values = true,
+        default_value = "lanes"
+    )]
+    pub tail: TailMode,
+
     /// How often a watch without events says that it is alive.
     ///
     /// Less than the idle timeout of any proxy in between, which is often 60s.
@@ -208,6 +231,7 @@ impl ServeArgs {
                 content_ttl: self.content_ttl,
                 session_ttl: self.session_ttl,
                 retained_entries: self.retained_events,
+                publishes: self.tail == TailMode::Push,
             },
             heartbeat: self.heartbeat,
             stall_timeout: self.stall_timeout,
@@ -271,6 +295,7 @@ mod tests {
         assert_eq!(flags.store.content_ttl, service.store.content_ttl);
         assert_eq!(flags.store.session_ttl, service.store.session_ttl);
         assert_eq!(flags.store.retained_entries, service.store.retained_entries);
+        assert_eq!(flags.store.publishes, service.store.publishes);
         assert_eq!(flags.heartbeat, service.heartbeat);
         assert_eq!(flags.stall_timeout, service.stall_timeout);
         assert_eq!(flags.drain_timeout, service.drain_timeout);

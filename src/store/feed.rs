@@ -2,15 +2,16 @@
 
 use std::{io, time::Duration};
 
-use redis::{Value, aio::MultiplexedConnection};
+use redis::{Cmd, Value, aio::MultiplexedConnection};
 use tokio::time::timeout;
 
 use super::{
     Entry, Log, Store, StoreError,
     reply::{array, elements, parse},
 };
+
 /// Entries of one log that are read at once.
-const ENTRIES_MAX: usize = 256;
+pub const READ_ENTRIES_MAX: usize = 256;
 
 /// How long after a read has waited long enough its answer may take: a connection
 /// whose other end is gone without a word must not be waited on for ever.
@@ -30,8 +31,8 @@ pub struct Read<'a> {
 pub struct FeedItem {
     /// Which of them.
     pub index: usize,
-    /// Its next entries.
-    pub entries: Vec<Entry>,
+    /// Its next entries, if they can be read.
+    pub entries: Result<Vec<Entry>, StoreError>,
 }
 
 /// A connection whose reads wait for something to happen.
@@ -72,38 +73,49 @@ impl Feed {
         logs: &[Read<'_>],
         wait: Duration,
     ) -> Result<Vec<FeedItem>, StoreError> {
-        let mut call = redis::cmd("XREAD");
-        call.arg("COUNT")
-            .arg(ENTRIES_MAX)
-            .arg("BLOCK")
-            .arg(wait.as_millis().to_string());
-        call.arg("STREAMS");
-        for read in logs {
-            call.arg(&read.log.key);
-        }
-        for read in logs {
-            call.arg(format!("0-{}", read.after));
-        }
+        let call = read_call(logs, Some(wait));
         let answer = timeout(wait + GRACE, call.query_async(&mut self.connection))
             .await
             .map_err(|_| {
                 StoreError::Unavailable(io::Error::from(io::ErrorKind::TimedOut).into())
             })??;
-        let mut items = Vec::new();
-        // Redis answers in the order of the question.
-        let mut asked = logs.iter().enumerate();
-        for (key, entries) in streams(answer)? {
-            let Some((index, read)) = asked.find(|(_, read)| read.log.key == key) else {
-                return Err(StoreError::corrupt("a log was read that nobody asked for"));
-            };
-            let entries = array(entries)?
-                .into_iter()
-                .map(|entry| Entry::decode(entry, read.log))
-                .collect::<Result<_, _>>()?;
-            items.push(FeedItem { index, entries });
-        }
-        Ok(items)
+        parse_items(answer, logs)
     }
+}
+
+/// A read of what comes next in logs, which waits for it where it is told to.
+pub(super) fn read_call(logs: &[Read<'_>], wait: Option<Duration>) -> Cmd {
+    let mut call = redis::cmd("XREAD");
+    call.arg("COUNT").arg(READ_ENTRIES_MAX);
+    if let Some(wait) = wait {
+        call.arg("BLOCK").arg(wait.as_millis().to_string());
+    }
+    call.arg("STREAMS");
+    for read in logs {
+        call.arg(&read.log.key);
+    }
+    for read in logs {
+        call.arg(format!("0-{}", read.after));
+    }
+    call
+}
+
+/// What a read found in the logs that it asked for.
+pub(super) fn parse_items(answer: Value, logs: &[Read<'_>]) -> Result<Vec<FeedItem>, StoreError> {
+    let mut items = Vec::new();
+    // Redis answers in the order of the question.
+    let mut asked = logs.iter().enumerate();
+    for (key, entries) in streams(answer)? {
+        let Some((index, read)) = asked.find(|(_, read)| read.log.key == key) else {
+            return Err(StoreError::corrupt("a log was read that nobody asked for"));
+        };
+        let entries = array(entries)?
+            .into_iter()
+            .map(|entry| Entry::decode(entry, read.log))
+            .collect();
+        items.push(FeedItem { index, entries });
+    }
+    Ok(items)
 }
 
 /// The answer of XREAD: nil, pairs (RESP2) or a map (RESP3).

@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use redis::Cmd;
 
-use super::StoreOptions;
+use super::{StoreOptions, keys::Keys};
 use crate::domain::{limits::BLOCK_BYTES_MAX, offload::sha256_hex};
 
 /// A time to live that Redis can add to the time it is: a thousand years.
 const MILLIS_MAX: u64 = 1_000 * 365 * 24 * 60 * 60 * 1_000;
+
+/// Lines of the sources that begin with this are for those who publish entries;
+/// for all others they are comments.
+const PUBLISHING: &str = "--push ";
 
 const SOURCES: [&str; 14] = [
     include_str!("functions/prelude.lua"),
@@ -37,15 +41,20 @@ pub(super) struct Library {
 
 impl Library {
     /// The functions, with these settings in them.
-    pub(super) fn new(options: &StoreOptions) -> Self {
+    pub(super) fn new(options: &StoreOptions, keys: &Keys) -> Self {
         let content_ttl = options.content_ttl.max(options.message_ttl);
-        let source = SOURCES
-            .concat()
+        let source = match options.publishes {
+            true => SOURCES.concat().replace(PUBLISHING, ""),
+            false => SOURCES.concat(),
+        };
+        let source = source
             .replace("@MESSAGE_TTL@", &millis(options.message_ttl).to_string())
             .replace("@CONTENT_TTL@", &millis(content_ttl).to_string())
             .replace("@SESSION_TTL@", &millis(options.session_ttl).to_string())
             .replace("@RETAINED@", &options.retained_entries.to_string())
-            .replace("@TEXT_BYTES_MAX@", &BLOCK_BYTES_MAX.to_string());
+            .replace("@TEXT_BYTES_MAX@", &BLOCK_BYTES_MAX.to_string())
+            .replace("@CHANNELS@", &keys.channel_prefix())
+            .replace("@BELL@", &keys.bell());
         let name = format!("throughline_{}", &sha256_hex(source.as_bytes())[..12]);
         let source = source.replace("@LIBRARY@", &name);
         Self {

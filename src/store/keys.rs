@@ -11,8 +11,15 @@
 //! | `user:{id}:sessions` | zset | a user's sessions by last activity, in µs | with the sessions |
 //! | `content:{id}` | hash | content over 10,000 bytes: type, size, sha256, user, data | 7 days, at least its message's |
 //!
-//! Braces mark what is filled in, they are not part of the keys. Fields of a
-//! message's hash:
+//! Braces mark what is filled in, they are not part of the keys. Channels, which
+//! name the database since Redis shares them between all of its databases:
+//!
+//! | channel | what is published there |
+//! |---|---|
+//! | `throughline:{database}:bell` | key of a message that now exists, has ended or is gone |
+//! | `throughline:{database}:{key of a log}` | with `--tail push`: entries of the log |
+//!
+//! Fields of a message's hash:
 //!
 //! | field | what |
 //! |---|---|
@@ -36,13 +43,29 @@ use crate::domain::ids::{BlockId, ContentId, MessageId, SessionId, UserId};
 /// Version of the layout of a message's hash.
 pub(super) const SCHEMA: &str = "1";
 
-/// Builds the names of keys.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Keys;
+/// Builds the names of keys and channels.
+#[derive(Debug, Clone)]
+pub(super) struct Keys {
+    /// Number of the Redis database that the keys are in.
+    pub(super) database: i64,
+}
 
 impl Keys {
+    /// What the key of a log is put behind, to make its channel.
+    pub(super) fn channel_prefix(&self) -> String {
+        format!("throughline:{}:", self.database)
+    }
+
+    pub(super) fn bell(&self) -> String {
+        format!("throughline:{}:bell", self.database)
+    }
+
     pub(super) fn message(&self, id: &MessageId) -> String {
         format!("message:{id}")
+    }
+
+    pub(super) fn message_of(&self, key: &str) -> Option<MessageId> {
+        MessageId::parse(key.strip_prefix("message:")?).ok()
     }
 
     /// What the id of a block is put behind, to make the key of its text.

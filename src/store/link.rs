@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo, Pipeline, RedisError, Value,
-    aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection},
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline,
+    ProtocolVersion, RedisError, Value,
+    aio::{AsyncPushSender, ConnectionManager, ConnectionManagerConfig, MultiplexedConnection},
     io::tcp::TcpSettings,
 };
 
@@ -29,11 +30,10 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) async fn connect(url: &str, library: Arc<Library>) -> Result<Self, StoreError> {
-        let info = url
-            .into_connection_info()
-            .map_err(|_| StoreError::InvalidUrl)?
-            .set_tcp_settings(TcpSettings::default().set_nodelay(true));
+    pub(super) async fn connect(
+        info: ConnectionInfo,
+        library: Arc<Library>,
+    ) -> Result<Self, StoreError> {
         let client = Client::open(info).map_err(StoreError::Connect)?;
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(1)
@@ -70,6 +70,24 @@ impl Link {
         let connect = self
             .client
             .get_multiplexed_async_connection_with_config(&config);
+        Ok(connect.await?)
+    }
+
+    /// A connection of one's own that can subscribe to channels. What it is told
+    /// goes to `pushes`.
+    pub(super) async fn subscriber(
+        &self,
+        pushes: impl AsyncPushSender,
+    ) -> Result<MultiplexedConnection, StoreError> {
+        let info = self.client.get_connection_info().clone();
+        let settings = info.redis_settings().clone();
+        let info = info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3));
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT))
+            .set_push_sender(pushes);
+        let client = Client::open(info)?;
+        let connect = client.get_multiplexed_async_connection_with_config(&config);
         Ok(connect.await?)
     }
 
@@ -180,6 +198,13 @@ impl Link {
         let mut connection = self.calls.clone();
         Ok(self.library.load().exec_async(&mut connection).await?)
     }
+}
+
+pub(super) fn parse_url(url: &str) -> Result<ConnectionInfo, StoreError> {
+    let info = url
+        .into_connection_info()
+        .map_err(|_| StoreError::InvalidUrl)?;
+    Ok(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
 }
 
 /// Why no answer came although Redis is perhaps there: worth a repeat.

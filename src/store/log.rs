@@ -132,12 +132,17 @@ impl Entry {
             .and_then(|sequence| sequence.parse().ok())
             .ok_or_else(|| StoreError::corrupt("the id of an entry is not 0-<sequence>"))?;
         let bytes: Vec<u8> = parse(value)?;
-        let stored = StoredEntry::decode(bytes.as_slice()).map_err(StoreError::corrupt)?;
+        Self::decode_events(&bytes, first, log)
+    }
+
+    /// Reads the events of an entry from the bytes that it keeps them in.
+    pub(super) fn decode_events(bytes: &[u8], first: u64, log: &Log) -> Result<Self, StoreError> {
+        let stored = StoredEntry::decode(bytes).map_err(StoreError::corrupt)?;
         place(stored, first, log).map(Self::Events)
     }
 
     /// The place of the last event, if there are events.
-    fn last(&self) -> Option<Cursor> {
+    pub fn last(&self) -> Option<Cursor> {
         match self {
             Self::Events(events) => events.last().map(|placed| placed.cursor),
             Self::Deleted => None,
@@ -222,8 +227,8 @@ impl Page {
 /// What became of a log that is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// It is the log that was read so far.
-    Same,
+    /// It is the log that was read so far, and reaches up to this sequence.
+    Same(u64),
     /// It is another one, or has lost what was read.
     Changed,
     /// The message was deleted.
@@ -320,20 +325,6 @@ impl Store {
         }
         self.link.read(&calls).await.map(drop)
     }
-
-    /// Which of these messages exist.
-    pub async fn exist(&self, messages: &[MessageId]) -> Result<Vec<bool>, StoreError> {
-        let mut calls = redis::pipe();
-        for message in messages {
-            calls.cmd("EXISTS").arg(self.keys.message(message));
-        }
-        self.link
-            .read(&calls)
-            .await?
-            .into_iter()
-            .map(parse)
-            .collect()
-    }
 }
 
 pub(super) fn decode_events(
@@ -382,11 +373,11 @@ fn parse_look(value: Value, log: &Log, read: Cursor) -> Result<Look, StoreError>
     let head = match head.and_then(|head| head.last()) {
         Some(head) => head,
         // A session in which no message was created yet.
-        None if read == Cursor::BEGINNING => return Ok(Look::Same),
+        None if read == Cursor::BEGINNING => return Ok(Look::Same(0)),
         None => return Ok(Look::Changed),
     };
     if read == Cursor::BEGINNING {
-        return Ok(Look::Same);
+        return Ok(Look::Same(head.sequence));
     }
     let holds = |entry: Entry| match entry {
         Entry::Events(events) => events.iter().any(|placed| placed.cursor == read),
@@ -397,5 +388,8 @@ fn parse_look(value: Value, log: &Log, read: Cursor) -> Result<Look, StoreError>
         // What was read last is trimmed already: the reader is far behind.
         None => head.sequence > read.sequence,
     };
-    Ok(if same { Look::Same } else { Look::Changed })
+    Ok(match same {
+        true => Look::Same(head.sequence),
+        false => Look::Changed,
+    })
 }

@@ -8,14 +8,14 @@ use super::{
     Store, StoreError,
     keys::Keys,
     log::first_cursor,
-    reply::{parse, scored},
+    reply::{elements, parse, scored},
     snapshot,
 };
 use crate::domain::{
     Time,
     cursor::Cursor,
     ids::{MessageId, RequestId, SessionId},
-    message::Message,
+    message::{Message, MessageState},
 };
 
 /// Entries of an index that are passed over at once.
@@ -59,6 +59,13 @@ impl Loaded {
     }
 }
 
+/// What those who write or await a message must know of it at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vitals {
+    /// Whether it is still being written.
+    pub state: MessageState,
+}
+
 /// How a message lies in Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspected {
@@ -93,6 +100,17 @@ impl Store {
             answer => snapshot::parse(answer, self, message).map(Some),
         };
         messages.iter().zip(answers).map(parse).collect()
+    }
+
+    /// How messages stand, in the same order; none for one that does not exist.
+    pub async fn vitals(&self, messages: &[MessageId]) -> Result<Vec<Option<Vitals>>, StoreError> {
+        let mut calls = redis::pipe();
+        for message in messages {
+            let key = self.keys.message(message);
+            calls.cmd("HMGET").arg(key).arg("status");
+        }
+        let answers = self.link.read(&calls).await?;
+        answers.into_iter().map(parse_vitals).collect()
     }
 
     /// Erases a message and takes it from its session's index. False where the
@@ -248,6 +266,17 @@ impl Store {
             first: first_cursor(first, &log)?,
         })
     }
+}
+
+fn parse_vitals(answer: Value) -> Result<Option<Vitals>, StoreError> {
+    let [status] = elements(answer)?;
+    let status: Option<String> = parse(status)?;
+    let unknown = || StoreError::corrupt("the status of a message is unknown");
+    let vitals = status.map(|status| {
+        let state = MessageState::named(&status).ok_or_else(unknown)?;
+        Ok(Vitals { state })
+    });
+    vitals.transpose()
 }
 
 fn parse_ids(scored: Vec<(u64, String)>) -> Result<Vec<(u64, MessageId)>, StoreError> {

@@ -18,6 +18,7 @@ mod messages;
 mod reply;
 mod sessions;
 mod snapshot;
+mod subscription;
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,14 +27,15 @@ pub use self::{
     commit::{Commit, Committed},
     content::ReadContent,
     error::StoreError,
-    feed::{Feed, FeedItem, Read},
+    feed::{Feed, FeedItem, READ_ENTRIES_MAX, Read},
     log::{Entry, Log, Look, Page, Placed, Resume},
-    messages::{Inspected, Loaded, Repeat},
+    messages::{Inspected, Loaded, Repeat, Vitals},
     sessions::Admission,
+    subscription::{Bell, Published, Subscription},
 };
 use self::{functions::Library, keys::Keys, known::Known, link::Link};
 
-/// How long things are kept.
+/// How long things are kept, and who is told of them.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     /// Of a message and its log, after the last write or look of a watcher.
@@ -44,10 +46,12 @@ pub struct StoreOptions {
     pub session_ttl: Duration,
     /// About how many entries a log keeps.
     pub retained_entries: u32,
+    /// Whether what is added to a log is published as well.
+    pub publishes: bool,
 }
 
 impl Default for StoreOptions {
-    /// The seed's: 24 hours, 7 days, 1,000 events.
+    /// The seed's: 24 hours, 7 days, 1,000 events. Nothing is published.
     fn default() -> Self {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         Self {
@@ -55,6 +59,7 @@ impl Default for StoreOptions {
             content_ttl: 7 * DAY,
             session_ttl: 7 * DAY,
             retained_entries: 1_000,
+            publishes: false,
         }
     }
 }
@@ -75,18 +80,22 @@ impl Store {
     ///
     /// Fails where Redis cannot be reached, or is older than 7.0.
     pub async fn connect(url: &str, options: StoreOptions) -> Result<Self, StoreError> {
-        let functions = Arc::new(Library::new(&options));
-        let link = Link::connect(url, functions.clone()).await?;
+        let info = link::parse_url(url)?;
+        let keys = Keys {
+            database: info.redis_settings().db(),
+        };
+        let functions = Arc::new(Library::new(&options, &keys));
+        let link = Link::connect(info, functions.clone()).await?;
         Ok(Self {
             link: Arc::new(link),
             functions,
-            keys: Keys,
+            keys,
             known: Arc::new(Known::new(options.message_ttl)),
             options: Arc::new(options),
         })
     }
 
-    /// How long things are kept.
+    /// How long things are kept, and who is told of them.
     pub fn options(&self) -> &StoreOptions {
         &self.options
     }

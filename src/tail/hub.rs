@@ -11,9 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    births::{Births, Expected},
+    fates::{Fates, Tidings},
     follower::Follower,
     lane::Lanes,
+    push::Push,
+    reader::Reader,
     registry::Registry,
 };
 use crate::{
@@ -25,14 +27,15 @@ use crate::{
 #[derive(Clone)]
 pub struct Hub {
     registry: Arc<Registry>,
-    lanes: Arc<Lanes>,
-    births: Arc<Births>,
+    reader: Arc<dyn Reader>,
+    fates: Arc<Fates>,
     heartbeat: Duration,
     drain: CancellationToken,
 }
 
 impl Hub {
-    /// Starts reading. Followers get a heartbeat every `heartbeat`. The tasks
+    /// Starts reading: where the store publishes, what is published, else with
+    /// lanes. Followers get a heartbeat every `heartbeat`. The tasks
     /// end when `drain` is cancelled, and none of them before.
     pub fn start(
         store: Store,
@@ -41,22 +44,20 @@ impl Hub {
         tasks: &mut JoinSet<()>,
     ) -> Self {
         let registry = Arc::new(Registry::default());
-        let births = Arc::new(Births::default());
-        let lanes = Lanes::start(&store, &registry, &drain, tasks);
+        let fates = Arc::new(Fates::default());
+        let reader: Arc<dyn Reader> = match store.options().publishes {
+            true => Push::start(&store, &registry, &drain, tasks),
+            false => Lanes::start(&store, &registry, &drain, tasks),
+        };
         let hub = Self {
-            lanes,
-            registry: registry.clone(),
-            births: births.clone(),
+            registry,
+            reader,
+            fates: fates.clone(),
             heartbeat,
             drain: drain.clone(),
         };
-        tasks.spawn(beat_forever(
-            store.clone(),
-            registry,
-            heartbeat,
-            drain.clone(),
-        ));
-        tasks.spawn(births.watch_forever(store, heartbeat, drain));
+        tasks.spawn(hub.clone().beat_forever(store.clone()));
+        tasks.spawn(fates.tell_forever(store, drain));
         hub
     }
 
@@ -73,37 +74,35 @@ impl Hub {
     /// Follows a log whose head was at `head` a moment ago.
     pub fn follow(&self, log: Log, head: Cursor) -> Follower {
         self.registry
-            .follow(log, head, |topic| self.lanes.heat(topic))
+            .follow(log, head, |topic| self.reader.read(topic))
     }
 
-    /// Tells when a message comes to exist, and of heartbeats until then.
-    pub fn await_birth(&self, message: &MessageId) -> watch::Receiver<Expected> {
-        self.births.expect(message)
+    /// Tells what becomes of a message, and of heartbeats.
+    pub fn fate(&self, message: &MessageId) -> watch::Receiver<Tidings> {
+        self.fates.ask(message)
     }
-}
 
-/// One timer for all heartbeats of the process.
-async fn beat_forever(
-    store: Store,
-    registry: Arc<Registry>,
-    heartbeat: Duration,
-    stop: CancellationToken,
-) {
-    // A watcher that was silent for a whole beat is due: two make the interval.
-    let mut timer = interval(heartbeat / 2);
-    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = timer.tick() => {}
-        }
-        let topics = registry.all();
-        for topic in &topics {
-            topic.beat();
-        }
-        registry.look_after(&store, &topics).await;
-        if let Err(error) = store.keep(topics.iter().map(|topic| &topic.log)).await {
-            warn!(%error, "keeping watched messages alive failed");
+    /// One timer for all heartbeats of the process.
+    async fn beat_forever(self, store: Store) {
+        // A watcher that was silent for a whole beat is due: two make the interval.
+        let mut timer = interval(self.heartbeat / 2);
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.drain.cancelled() => return,
+                _ = timer.tick() => {}
+            }
+            self.fates.beat();
+            let topics = self.registry.all();
+            for topic in &topics {
+                topic.beat();
+            }
+            for behind in self.registry.look_after(&store, &topics).await {
+                self.reader.catch_up(behind);
+            }
+            if let Err(error) = store.keep(topics.iter().map(|topic| &topic.log)).await {
+                warn!(%error, "keeping watched messages alive failed");
+            }
         }
     }
 }

@@ -21,7 +21,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{registry::Registry, topic::Topic};
+use super::{
+    reader::{Patience, Reader},
+    registry::Registry,
+    topic::Topic,
+};
 use crate::store::{Feed, FeedItem, Read, Store, StoreError};
 
 /// Cold lanes; each connects when it gets its first log.
@@ -41,8 +45,6 @@ const PAUSE_PER_LOG: Duration = Duration::from_nanos(3_000);
 /// A read that is interrupted before it has reached Redis is not: so often is
 /// it tried again.
 const UNBLOCK_INTERVAL: Duration = Duration::from_millis(1);
-const RECONNECT_DELAY: Duration = Duration::from_millis(100);
-const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(2);
 
 /// The ways into the lanes.
 #[derive(Debug)]
@@ -96,8 +98,7 @@ impl Lanes {
         lanes
     }
 
-    /// Reads a log that is probably being written.
-    pub(super) fn heat(&self, topic: Arc<Topic>) {
+    fn heat(&self, topic: Arc<Topic>) {
         // A lane that has ended did so because the process stops.
         let _ = self.hot.send(topic);
     }
@@ -114,6 +115,13 @@ impl Lanes {
             cold.logs.fetch_add(1, Ordering::Relaxed);
             let _ = cold.joining.send(topic);
         }
+    }
+}
+
+impl Reader for Lanes {
+    /// Where somebody begins to follow, it is probably being written.
+    fn read(&self, topic: Arc<Topic>) {
+        self.heat(topic);
     }
 }
 
@@ -148,29 +156,24 @@ impl From<Arc<Topic>> for Held {
 
 impl Lane {
     async fn run(mut self, stop: CancellationToken) {
-        let mut delay = RECONNECT_DELAY;
+        let mut patience = Patience::default();
         loop {
-            let Interrupted { error, progressed } = tokio::select! {
+            let error = tokio::select! {
                 () = stop.cancelled() => return,
-                interrupted = self.read_on() => interrupted,
+                error = self.read_on(&mut patience) => error,
             };
-            if progressed {
-                delay = RECONNECT_DELAY;
-            }
             warn!(%error, "reading live logs failed, will reconnect");
-            sleep(delay).await;
-            delay = RECONNECT_DELAY_MAX.min(delay * 2);
+            patience.pause(&stop).await;
         }
     }
 
     /// Reads until the connection fails.
-    async fn read_on(&mut self) -> Interrupted {
-        let mut progressed = false;
+    async fn read_on(&mut self, patience: &mut Patience) -> StoreError {
         // The first log is worth a connection.
         self.gather().await;
         let mut feed = match self.store.feed().await {
             Ok(feed) => feed,
-            Err(error) => return Interrupted { error, progressed },
+            Err(error) => return error,
         };
         // What happened while there was no connection: the log may be another.
         let topics: Vec<_> = self.held.iter().map(|held| held.topic.clone()).collect();
@@ -179,12 +182,12 @@ impl Lane {
             self.gather().await;
             match self.read(&mut feed).await {
                 Ok(items) => {
-                    progressed = true;
+                    patience.renew();
                     self.take_in(items);
                     self.sort();
                     self.pause().await;
                 }
-                Err(error) => return Interrupted { error, progressed },
+                Err(error) => return error,
             }
         }
     }
@@ -193,7 +196,7 @@ impl Lane {
     /// waits while there is none.
     async fn gather(&mut self) {
         let before = self.held.len();
-        self.registry.release(&mut self.held, |held| &held.topic);
+        self.held.retain(|held| !self.registry.release(&held.topic));
         self.count_down(before - self.held.len());
         while let Ok(topic) = self.joining.try_recv() {
             self.held.push(topic.into());
@@ -207,14 +210,7 @@ impl Lane {
 
     /// One read of all logs, interrupted when another joins.
     async fn read(&mut self, feed: &mut Feed) -> Result<Vec<FeedItem>, StoreError> {
-        let logs: Vec<Read<'_>> = self
-            .held
-            .iter()
-            .map(|held| Read {
-                log: &held.topic.log,
-                after: held.topic.tip().sequence,
-            })
-            .collect();
+        let logs: Vec<Read<'_>> = self.held.iter().map(|held| held.topic.unread()).collect();
         let client = feed.client();
         let mut joined = Vec::new();
         let items = {
@@ -237,7 +233,7 @@ impl Lane {
         for FeedItem { index, entries } in items {
             let held = &mut self.held[index];
             held.active = Some(now);
-            held.topic.take_in(entries);
+            held.topic.take_in_read(entries);
         }
     }
 
@@ -278,11 +274,4 @@ async fn interrupt(store: &Store, client: i64) {
         debug!(%error, "interrupting a read failed");
     }
     sleep(UNBLOCK_INTERVAL).await;
-}
-
-/// A connection failed.
-struct Interrupted {
-    error: StoreError,
-    /// It had read something before.
-    progressed: bool,
 }

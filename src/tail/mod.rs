@@ -1,20 +1,23 @@
 //! The live end of many logs, read once per process, handed to many followers.
 //!
 //! A [`Hub`] has one topic for each log that is followed here. Lanes read
-//! the logs, each over one connection that waits for many logs at once. A topic
+//! the logs, each over one connection that waits for many logs at once; or Redis
+//! pushes what is added to them. A topic
 //! keeps the last events as ready-made frames; a follower takes what comes after
 //! its cursor, when it can send. There is no queue for each follower, so a slow
 //! one costs nothing: what it missed is in the store.
 
-mod births;
+mod fates;
 mod follower;
 mod hub;
 mod lane;
+mod push;
+mod reader;
 mod registry;
 mod topic;
 
 pub use self::{
-    births::Expected,
+    fates::{Fate, Tidings},
     follower::Follower,
     hub::Hub,
     topic::{Frame, News, Ready, Standing},

@@ -54,30 +54,31 @@ impl Registry {
         follower
     }
 
-    /// Lets go of topics that nobody follows, and of those whose log is over.
-    pub(super) fn release<T>(&self, held: &mut Vec<T>, topic: impl Fn(&T) -> &Arc<Topic>) {
-        let is_needed = |held: &T| topic(held).is_followed() && topic(held).is_live();
-        if held.iter().all(is_needed) {
-            return;
+    /// Lets go of a topic that nobody follows, or whose log is over. False for
+    /// all others.
+    pub(super) fn release(&self, topic: &Arc<Topic>) -> bool {
+        if topic.is_needed() {
+            return false;
         }
-        // Nobody can begin to follow one of them meanwhile.
+        // Nobody can begin to follow it meanwhile.
         let mut topics = self.topics();
-        held.retain(|held| {
-            let keep = is_needed(held);
-            let name = topic(held).log.name();
-            let is_registered = topics
-                .get(name)
-                .is_some_and(|registered| Arc::ptr_eq(registered, topic(held)));
-            if !keep && is_registered {
-                topics.remove(name);
-            }
-            keep
-        });
+        if topic.is_needed() {
+            return false;
+        }
+        let name = topic.log.name();
+        if topics
+            .get(name)
+            .is_some_and(|registered| Arc::ptr_eq(registered, topic))
+        {
+            topics.remove(name);
+        }
+        true
     }
 
     /// Finds out whether logs are still there and the same, and tells their
-    /// followers.
-    pub(super) async fn look_after(&self, store: &Store, topics: &[Arc<Topic>]) {
+    /// followers. Returns those that reach further than they were read.
+    pub(super) async fn look_after(&self, store: &Store, topics: &[Arc<Topic>]) -> Vec<Arc<Topic>> {
+        let mut behind = Vec::new();
         for batch in topics.chunks(LOOK_BATCH) {
             let tips: Vec<Cursor> = batch.iter().map(|topic| topic.tip()).collect();
             let followed = batch
@@ -86,21 +87,24 @@ impl Registry {
                 .map(|(topic, tip)| (&topic.log, *tip));
             match store.look(followed).await {
                 Ok(looks) => {
-                    for (topic, look) in batch.iter().zip(looks) {
-                        judge(topic, look);
-                    }
+                    let judged = batch.iter().zip(looks);
+                    let is_behind = |(topic, look): &(&Arc<Topic>, Look)| judge(topic, *look);
+                    behind.extend(judged.filter(is_behind).map(|(topic, _)| topic.clone()));
                 }
                 Err(error) => warn!(%error, "looking after followed logs failed"),
             }
         }
+        behind
     }
 }
 
-fn judge(topic: &Topic, look: Look) {
+/// Tells followers what became of a log; true where there is more of it.
+fn judge(topic: &Topic, look: Look) -> bool {
     match look {
-        Look::Same => {}
+        Look::Same(head) => return head > topic.tip().sequence,
         Look::Changed => topic.set_standing(Standing::Changed),
         Look::Deleted => topic.set_standing(Standing::Over(WatchEnd::Deleted)),
         Look::Expired => topic.set_standing(Standing::Over(WatchEnd::Expired)),
     }
+    false
 }

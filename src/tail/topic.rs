@@ -6,11 +6,12 @@ use std::{
 };
 
 use tokio::sync::watch;
+use tracing::warn;
 
 use crate::{
     domain::{cursor::Cursor, message::MessageState},
     proto::{self as v1, event::Payload},
-    store::{Entry, Log, Placed},
+    store::{Entry, Log, Placed, Published, Read, StoreError},
     wire::{
         frame::{EncodedFrame, WatchEnd},
         message::state_from_v1,
@@ -120,12 +121,21 @@ impl Topic {
         self.news.subscribe()
     }
 
-    pub(super) fn is_followed(&self) -> bool {
-        self.news.receiver_count() > 0
+    /// Whether somebody follows it, and its log goes on.
+    pub(super) fn is_needed(&self) -> bool {
+        self.news.receiver_count() > 0 && self.is_live()
     }
 
     pub(super) fn tip(&self) -> Cursor {
         self.news.borrow().tip
+    }
+
+    /// What of the log is to be read next.
+    pub(super) fn unread(&self) -> Read<'_> {
+        Read {
+            log: &self.log,
+            after: self.tip().sequence,
+        }
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -140,8 +150,38 @@ impl Topic {
         self.news.send_modify(|news| news.standing = standing);
     }
 
+    /// Takes in what was read from the log, if it could be.
+    pub(super) fn take_in_read(&self, read: Result<Vec<Entry>, StoreError>) {
+        match read {
+            Ok(entries) => self.take_in(entries),
+            Err(error) => {
+                warn!(%error, "a log cannot be read, its followers look again");
+                self.set_standing(Standing::Changed);
+            }
+        }
+    }
+
+    /// Takes in an entry that was published, if it is the next one. False where
+    /// it is not known what comes before it: the log has to be read.
+    pub(super) fn take_in_published(&self, published: &Published) -> bool {
+        let next = self.tip().sequence + 1;
+        if published.first > next {
+            return false;
+        }
+        let Ok(entry) = published.entry(&self.log) else {
+            return false;
+        };
+        if published.first == next {
+            self.take_in(vec![entry]);
+        } else if entry.last().is_some_and(|last| !self.may_hold(last)) {
+            // What was there before is something else.
+            self.set_standing(Standing::Changed);
+        }
+        true
+    }
+
     /// Takes in what was read, in the order it was read.
-    pub(super) fn take_in(&self, entries: Vec<Entry>) {
+    fn take_in(&self, entries: Vec<Entry>) {
         let mut is_deleted = false;
         let mut tip = self.tip();
         let mut recent = self.recent();

@@ -87,6 +87,7 @@ async fn the_server_tells_what_it_was_configured_to() {
         content_ttl: std::time::Duration::from_secs(6),
         session_ttl: std::time::Duration::from_secs(7),
         retained_entries: 8,
+        ..StoreOptions::default()
     })
     .await;
     let limits = info(&world.a()).await.limits.unwrap();

@@ -14,13 +14,13 @@ use crate::support::{Clients, World, fold, reason, soon, text_block};
 /// Writes that may be under way at once.
 const WINDOW: usize = 1_000;
 
-struct WriteStream {
+pub(crate) struct WriteStream {
     writes: mpsc::Sender<v1::WriteMessageRequest>,
-    acks: Streaming<v1::WriteMessageResponse>,
+    pub(crate) acks: Streaming<v1::WriteMessageResponse>,
 }
 
 impl WriteStream {
-    async fn open(clients: &Clients) -> Self {
+    pub(crate) async fn open(clients: &Clients) -> Self {
         let (writes, receiver) = mpsc::channel(WINDOW);
         let requests = ReceiverStream::new(receiver);
         let response = clients.messages.clone().write_message(requests).await;
@@ -30,12 +30,12 @@ impl WriteStream {
         }
     }
 
-    async fn send(&self, write: Write) {
+    pub(crate) async fn send(&self, write: Write) {
         let request = v1::WriteMessageRequest { write: Some(write) };
         self.writes.send(request).await.unwrap();
     }
 
-    async fn ack(&mut self) -> v1::WriteAck {
+    pub(crate) async fn ack(&mut self) -> v1::WriteAck {
         let response = soon("an answer", self.acks.message()).await.unwrap();
         match response.expect("the stream goes on").response {
             Some(Response::Ack(ack)) => ack,
@@ -44,7 +44,7 @@ impl WriteStream {
     }
 
     /// The answers to `count` writes: their sequences.
-    async fn sequences(&mut self, count: usize) -> Vec<u64> {
+    pub(crate) async fn sequences(&mut self, count: usize) -> Vec<u64> {
         let mut sequences = Vec::new();
         for _ in 0..count {
             sequences.push(result(self.ack().await).sequence);
@@ -60,7 +60,7 @@ fn result(ack: v1::WriteAck) -> v1::WriteResult {
     }
 }
 
-fn append(message: &str, delta: &str) -> v1::AppendTextRequest {
+pub(crate) fn append(message: &str, delta: &str) -> v1::AppendTextRequest {
     v1::AppendTextRequest {
         message_id: message.into(),
         delta: delta.into(),

@@ -5,6 +5,7 @@ mod blocks;
 mod codec;
 mod fields;
 mod messages;
+mod notices;
 mod page_token;
 mod sessions;
 mod tasks;

@@ -12,6 +12,7 @@ use tonic::{Status, Streaming};
 use tonic_types::StatusExt;
 
 use super::{
+    notices::{Effect, WriteNotices},
     result,
     writes::{self, Write},
 };
@@ -42,16 +43,23 @@ pub(super) fn acks(
 ) -> Acks {
     Box::pin(stream! {
         let mut writer = Writer { engine, principal, index: 0 };
+        let mut notices = WriteNotices::new(&writer.engine);
         let drain = writer.engine.hub().drain().clone();
         loop {
-            let (gathered, end) = tokio::select! {
+            let (gathered, end, notice) = tokio::select! {
                 biased;
-                gathered = writer.gather(&mut requests) => gathered,
+                Some(notice) = notices.next() => (Vec::new(), None, Some(notice)),
+                (gathered, end) = writer.gather(&mut requests) => (gathered, end, None),
                 // What was not answered was not made: the producer goes on at
                 // another instance.
-                () = drain.cancelled() => (Vec::new(), Some(Err(draining()))),
+                () = drain.cancelled() => (Vec::new(), Some(Err(draining())), None),
             };
+            if let Some(notice) = notice {
+                yield Ok(notice);
+            }
+            notices.expect(gathered.iter().map(target));
             for ack in writer.write(gathered).await {
+                notices.answered(&ack);
                 yield Ok(v1::WriteMessageResponse { response: Some(Response::Ack(ack)) });
             }
             match end {
@@ -74,6 +82,28 @@ enum Parsed {
     Append(AppendRequest),
     Write(Box<Write>),
     Create(SessionId, MessageId, CreateMessage),
+}
+
+/// Which message a write is of, and what it does to it.
+fn target(asked: &Asked) -> (Option<&MessageId>, Effect) {
+    match asked {
+        Ok(Parsed::Append(append)) => (Some(&append.request.message), Effect::Nothing),
+        Ok(Parsed::Write(write)) => {
+            let effect = match &write.command {
+                Command::End { .. } => Effect::Ends,
+                _ => Effect::Nothing,
+            };
+            (Some(&write.request.message), effect)
+        }
+        Ok(Parsed::Create(_, message, command)) => {
+            let effect = match command.complete {
+                true => Effect::Ends,
+                false => Effect::Begins,
+            };
+            (Some(message), effect)
+        }
+        Err(_) => (None, Effect::Nothing),
+    }
 }
 
 /// A request as it was understood, or why it was not.

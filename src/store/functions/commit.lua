@@ -20,6 +20,7 @@
               contents        bytes, or '' and block whose text is moved there;
                               size, media type, sha256, owner
   Log:        the entries
+  Bell:       rung where the status is written: the message is new, or has ended
   Returns     ok        sequence of the last event
               missing | exists | conflict | corrupt
 ]]
@@ -68,8 +69,11 @@ local function commit(keys, args)
   if not sequence then
     return { 'corrupt' }
   end
+  local rings = false
   each(function()
-    call('HSET', message, next_argument(), next_argument())
+    local name, value = next_argument(), next_argument()
+    call('HSET', message, name, value)
+    rings = rings or name == 'status'
   end)
   call('HSET', message, 'revision', args[2])
 
@@ -102,6 +106,9 @@ local function commit(keys, args)
     call('HSET', message, 'repeats', remember(repeats, args[5], args[6], cursor, args[7]))
   end
   refresh(message, text_prefix)
+  if rings then
+    ring(message)
+  end
   return { 'ok', sequence }
 end
 

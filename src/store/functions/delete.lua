@@ -6,6 +6,7 @@
   Arguments:  1  session      that the message must be of
   Log:        erased; one entry stays a while, whose field is `deleted`, since
               a key that is erased does not wake those who read it
+  Bell:       rung
   Returns     1, or 0 where the session has no such message
 ]]
 local function delete(keys, args)
@@ -33,8 +34,11 @@ local function delete(keys, args)
   for content in string.gmatch(held[3] or '', '%S+') do
     call('DEL', content)
   end
-  call('XADD', log, '0-' .. string.format('%d', sequence + 1), 'deleted', '1')
+  local last = string.format('%d', sequence + 1)
+  call('XADD', log, '0-' .. last, 'deleted', '1')
   call('PEXPIRE', log, FAREWELL)
+  --push publish(log, last, '')
+  ring(keys[1])
   return 1
 end
 

@@ -9,8 +9,9 @@
 ]]
 local function delete_session(keys)
   redis.call('DEL', keys[1], keys[2])
-  redis.call('XADD', keys[3], 'MAXLEN', '1', '0-*', 'deleted', '1')
+  local last = redis.call('XADD', keys[3], 'MAXLEN', '1', '0-*', 'deleted', '1')
   redis.call('PEXPIRE', keys[3], FAREWELL)
+  --push publish(keys[3], string.sub(last, 3), '')
   return 1
 end
 

@@ -9,6 +9,9 @@ local CONTENT_TTL = '@CONTENT_TTL@'
 local SESSION_TTL = '@SESSION_TTL@'
 local RETAINED = '@RETAINED@'
 local TEXT_BYTES_MAX = @TEXT_BYTES_MAX@
+-- What the channel of a log is named before its key, and the channel of the bell.
+local CHANNELS = '@CHANNELS@'
+local BELL = '@BELL@'
 -- How long the last entry of a log stays that was deleted.
 local FAREWELL = '60000'
 
@@ -65,6 +68,18 @@ local function refresh(message, text_prefix)
   end
 end
 
+-- Publishes an entry that was added to a log; '' is the last of one that is
+-- deleted. Called from lines that begin with `--push`, which are no comments
+-- where entries are published. A write does not fail because nobody may be told.
+local function publish(log, first, events)
+  redis.pcall('PUBLISH', CHANNELS .. log, first .. ' ' .. events)
+end
+
+-- Tells all instances that a message has come to exist, has ended or is gone.
+local function ring(message)
+  redis.pcall('PUBLISH', BELL, message)
+end
+
 -- Adds n events as one entry to a log that exists, and gives the sequence of the
 -- first of them, which is the entry's id. None where there is no log.
 local function add_entry(log, events, n)
@@ -77,6 +92,7 @@ local function add_entry(log, events, n)
   if n ~= '1' then
     call('XSETID', log, string.format('0-%d', first + n - 1))
   end
+  --push publish(log, first, events)
   return first
 end
 
@@ -86,5 +102,6 @@ local function begin_log(log, events, n)
   if n ~= '1' then
     redis.call('XSETID', log, '0-' .. n)
   end
+  --push publish(log, '1', events)
   return '1'
 end

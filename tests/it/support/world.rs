@@ -24,18 +24,52 @@ pub struct World {
 
 impl World {
     /// Two instances with the defaults, but for a heartbeat that tests can wait
-    /// for.
+    /// for. How they follow logs is what THROUGHLINE_TAIL says.
     pub async fn start() -> Self {
         Self::with(StoreOptions::default()).await
     }
 
     pub async fn with(options: StoreOptions) -> Self {
+        let options = StoreOptions {
+            publishes: is_push(),
+            ..options
+        };
+        Self::exactly(options, Duration::from_millis(200)).await
+    }
+
+    /// Two instances with `--tail push`, whatever the environment says, and a
+    /// heartbeat that no test waits for: what comes was pushed.
+    pub async fn pushing() -> Self {
+        let options = StoreOptions {
+            publishes: true,
+            ..StoreOptions::default()
+        };
+        Self::exactly(options, Duration::from_secs(600)).await
+    }
+
+    /// One instance that neither publishes nor listens, and one that does, with
+    /// a heartbeat that tests can wait for.
+    pub async fn of_both_modes() -> Self {
+        let mut world = Self {
+            heartbeat: Duration::from_millis(200),
+            ..Self::pushing().await
+        };
+        world.services.clear();
+        world.clients.clear();
+        for publishes in [false, true] {
+            world.options.publishes = publishes;
+            world.add_instance().await;
+        }
+        world
+    }
+
+    async fn exactly(options: StoreOptions, heartbeat: Duration) -> Self {
         let mut world = Self {
             redis: Redis::start(),
             services: Vec::new(),
             clients: Vec::new(),
             options,
-            heartbeat: Duration::from_millis(200),
+            heartbeat,
             stall_timeout: Duration::from_secs(60),
         };
         world.add_instance().await;
@@ -67,11 +101,16 @@ impl World {
     }
 
     pub async fn add_instance(&mut self) {
+        self.add_instance_at(&self.redis.url()).await;
+    }
+
+    /// One that knows our Redis by another URL.
+    pub async fn add_instance_at(&mut self, url: &str) {
         let options = ServiceOptions {
             store: self.options.clone(),
             heartbeat: self.heartbeat,
             stall_timeout: self.stall_timeout,
-            ..ServiceOptions::new(RedisUrl::from(self.redis.url()))
+            ..ServiceOptions::new(RedisUrl::from(url.to_owned()))
         };
         let service = Service::start(options).await.unwrap();
         self.clients
@@ -98,5 +137,14 @@ impl World {
     /// A client of either instance, in turn.
     pub fn either(&self, turn: usize) -> Clients {
         self.clients[turn % self.clients.len()].clone()
+    }
+}
+
+/// Whether this run of the tests is of `--tail push`.
+fn is_push() -> bool {
+    match std::env::var("THROUGHLINE_TAIL").as_deref() {
+        Ok("push") => true,
+        Ok("lanes") | Err(_) => false,
+        Ok(other) => panic!("THROUGHLINE_TAIL is {other}"),
     }
 }

@@ -1,0 +1,103 @@
+//! Notices between the answers of a WriteMessage stream.
+
+use std::collections::VecDeque;
+
+use crate::{
+    domain::ids::MessageId,
+    engine::{Engine, Notice, Notices},
+    proto::{self as v1, write_ack::Outcome, write_message_response::Response},
+    wire::message::state_to_v1,
+};
+
+/// What a stream of writes should hear between its answers.
+pub(super) struct WriteNotices {
+    notices: Notices,
+    /// Writes that were not answered yet.
+    runs: VecDeque<Run>,
+}
+
+/// Writes of one message, one after the other.
+struct Run {
+    message: Option<MessageId>,
+    effect: Effect,
+    unanswered: usize,
+    /// One of them was made.
+    is_made: bool,
+}
+
+/// What a write does to whether its message goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    Begins,
+    Nothing,
+    Ends,
+}
+
+impl WriteNotices {
+    pub(super) fn new(engine: &Engine) -> Self {
+        Self {
+            notices: engine.notices(),
+            runs: VecDeque::new(),
+        }
+    }
+
+    /// Remembers of which messages the writes are that are answered next, and
+    /// what each does; a write that was not understood is of none.
+    pub(super) fn expect<'a>(
+        &mut self,
+        writes: impl Iterator<Item = (Option<&'a MessageId>, Effect)>,
+    ) {
+        for (message, effect) in writes {
+            let continues = |run: &&mut Run| {
+                run.message.as_ref() == message && [run.effect, effect] == [Effect::Nothing; 2]
+            };
+            match self.runs.back_mut().filter(continues) {
+                Some(run) => run.unanswered += 1,
+                None => self.runs.push_back(Run {
+                    message: message.cloned(),
+                    effect,
+                    unanswered: 1,
+                    is_made: false,
+                }),
+            }
+        }
+    }
+
+    /// Takes note of the answer to the next of the writes.
+    pub(super) fn answered(&mut self, ack: &v1::WriteAck) {
+        let Some(run) = self.runs.front_mut() else {
+            return;
+        };
+        if let Some(Outcome::Result(result)) = &ack.outcome
+            && !run.is_made
+            && let Some(message) = &run.message
+        {
+            run.is_made = true;
+            match run.effect {
+                Effect::Begins if !result.deduplicated => self.notices.created(message),
+                Effect::Begins | Effect::Nothing => self.notices.wrote(message),
+                Effect::Ends => self.notices.ended(message),
+            }
+        }
+        run.unanswered -= 1;
+        if run.unanswered == 0 {
+            self.runs.pop_front();
+        }
+    }
+
+    /// Waits for a notice; none where there will be none before the next write.
+    pub(super) async fn next(&mut self) -> Option<v1::WriteMessageResponse> {
+        let Notice { message, ended } = self.notices.next().await?;
+        let notice = v1::WriteNotice {
+            message_id: message.to_string(),
+            ended: ended
+                .map_or(v1::MessageState::Unspecified, state_to_v1)
+                .into(),
+            gone: ended.is_none(),
+            ..Default::default()
+        };
+        Some(v1::WriteMessageResponse {
+            response: Some(Response::Notice(notice)),
+        })
+    }
+}
