@@ -1,4 +1,4 @@
-//! One journey to Redis for the appends of many callers.
+//! One journey to Redis for the appends of many streams.
 //!
 //! While one journey is under way, what arrives is gathered for the next: the
 //! busier the service, the more appends share one.

@@ -98,7 +98,7 @@ impl MessageService for Messages {
     ) -> Answer<v1::AppendTextResponse> {
         let (principal, request) = open(request);
         let wanted = writes::append_text(principal, request)?;
-        let appended = self.0.append_text(wanted).await.map_err(from_engine)?;
+        let appended = self.0.append_text(&wanted).await.map_err(from_engine)?;
         Ok(Response::new(v1::AppendTextResponse {
             result: Some(result(appended.receipt)),
             block_id: appended.block.to_string(),

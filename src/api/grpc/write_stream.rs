@@ -209,7 +209,7 @@ impl Writer {
     async fn make(&self, parsed: Parsed) -> Answer {
         let outcome = match parsed {
             Parsed::Append(append) => {
-                let appended = self.engine.append_text(append).await;
+                let appended = self.engine.append_text(&append).await;
                 appended.map(|appended| (appended.receipt, appended.block.to_string()))
             }
             Parsed::Create(session, message, command) => {
