@@ -42,6 +42,7 @@ struct Lines {
     table: &'static str,
     column: &'static str,
     x_title: &'static str,
+    legend: SeriesLabelPosition,
     /// Row names without the design's, and where on the axis they are.
     points: &'static [(&'static str, f64)],
 }
@@ -163,6 +164,7 @@ const LINES: [Lines; 2] = [
         table: "fanout",
         column: "per_s",
         x_title: "watchers",
+        legend: SeriesLabelPosition::LowerRight,
         points: &[
             ("1", 1.0),
             ("10", 10.0),
@@ -176,7 +178,8 @@ const LINES: [Lines; 2] = [
         title: "Appends a second to a message that has grown",
         table: "growth",
         column: "per_s",
-        x_title: "bytes of text",
+        x_title: "text that it holds",
+        legend: SeriesLabelPosition::LowerLeft,
         points: &[
             ("empty", 1_000.0),
             ("10_kb", 10_000.0),
@@ -263,7 +266,7 @@ impl Lines {
             .configure_mesh()
             .x_desc(self.x_title)
             .label_style(label())
-            .x_label_formatter(&|x| readable(*x))
+            .x_label_formatter(&|x| self.name_at(*x))
             .y_label_formatter(&|y| readable(*y))
             .light_line_style(WHITE)
             .draw()?;
@@ -281,9 +284,14 @@ impl Lines {
         chart
             .configure_series_labels()
             .label_font(label())
-            .position(SeriesLabelPosition::LowerRight)
+            .position(self.legend.clone())
             .draw()?;
         area.present()
+    }
+
+    fn name_at(&self, x: f64) -> String {
+        let named = self.points.iter().find(|(_, at)| *at == x);
+        named.map_or_else(String::new, |(name, _)| name.replace('_', " "))
     }
 }
 
