@@ -14,6 +14,7 @@ mod join;
 mod listing;
 mod messages;
 mod notices;
+mod replays;
 mod sessions;
 mod step;
 mod view;
@@ -39,7 +40,7 @@ pub use self::{
 
 use tokio::task::JoinSet;
 
-use self::committer::Committer;
+use self::{committer::Committer, replays::Replays};
 use crate::{store::Store, tail::Hub};
 
 /// The service, without its doors. Cloning shares it.
@@ -48,6 +49,7 @@ pub struct Engine {
     store: Store,
     hub: Hub,
     committer: Committer,
+    replays: Replays,
 }
 
 impl Engine {
@@ -56,6 +58,7 @@ impl Engine {
     pub fn start(store: Store, hub: Hub, tasks: &mut JoinSet<()>) -> Self {
         Self {
             committer: Committer::start(store.clone(), tasks),
+            replays: Replays::default(),
             store,
             hub,
         }

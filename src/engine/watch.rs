@@ -16,7 +16,6 @@ use tracing::debug;
 
 use super::{
     Engine, EngineError,
-    events::READ_ENTRIES,
     join::join_deltas,
     step::{Step, StepKind, until},
 };
@@ -229,13 +228,13 @@ impl Watcher {
         start: Start,
     ) -> Result<Option<Vec<Step>>, EngineError> {
         let sequence = place.map_or(0, |place| place.sequence);
-        // Of what there is before the head, `Latest` wants nothing.
-        let count = usize::from(start != Start::Latest) * READ_ENTRIES;
-        let page = self
-            .engine
-            .store
-            .replay(&self.request.message, sequence, count)
-            .await?;
+        let (store, message) = (&self.engine.store, &self.request.message);
+        let page = match start {
+            // Of what there is before the head it wants nothing, and the head
+            // must not be older than the request.
+            Start::Latest => store.replay(message, sequence, 0).await?,
+            _ => self.engine.replays.read(store, message, sequence).await?,
+        };
         let Some(page) = page else {
             return Ok(None);
         };
@@ -356,10 +355,8 @@ impl Watcher {
     /// Reads from the log what the topic no longer has. One who had `reached`
     /// what there was at first may be too slow for the stream.
     async fn catch_up(&mut self, seen: Cursor, reached: bool) -> Steps {
-        let replay = self
-            .engine
-            .store
-            .replay(&self.request.message, seen.sequence, READ_ENTRIES);
+        let Engine { store, replays, .. } = &self.engine;
+        let replay = replays.read(store, &self.request.message, seen.sequence);
         match replay.await {
             Ok(Some(page)) => {
                 let is_slow = reached && page.head.sequence >= seen.sequence + SLOW_LAG;

@@ -197,7 +197,8 @@ impl Scene {
         let mut ages = soon("all events", fast.join_all()).await.concat();
         assert_eq!(ages.len() as u64, FAST as u64 * LAST);
         ages.sort();
-        let growth_kib = scene.service.peak_kib() - before;
+        // The system counts in batches: the peak may seem to shrink a little.
+        let growth_kib = scene.service.peak_kib().saturating_sub(before);
         drop(over);
         for (events, _) in dawdling.join_all().await {
             assert!(are_dense(&events));
