@@ -152,7 +152,7 @@ pub struct Published {
     pub log: String,
     /// Sequence of the entry's first event.
     pub first: u64,
-    /// "<first> <events>", without events where the log was deleted.
+    /// `<first> <events>`, without events where the log was deleted.
     payload: Vec<u8>,
     events_at: usize,
 }
