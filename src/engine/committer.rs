@@ -47,11 +47,9 @@ impl Committer {
     /// out, whether or not somebody waits for the answer.
     pub(super) async fn append(&self, batch: Vec<AppendRequest>) -> Result<Done, EngineError> {
         let (done, answer) = oneshot::channel();
-        // Both fail only while the process comes down.
-        let gone = |_| EngineError::Contended;
-        let sent = self.jobs.send(Job { batch, done }).await;
-        sent.map_err(|_| EngineError::Contended)?;
-        answer.await.map_err(gone)
+        // Fails only while the process comes down, and then there is no answer.
+        let _ = self.jobs.send(Job { batch, done }).await;
+        answer.await.map_err(|_| EngineError::Contended)
     }
 }
 

@@ -128,7 +128,7 @@ impl Store {
         let is_aimed = append.fence == target.fence
             && append.block.is_none_or(|block| *block == target.block)
             && append.owner.is_none_or(|owner| *owner == target.user);
-        if !is_aimed || append.is_repeatable() {
+        if !is_aimed || append.expected_offset.is_some() || append.has_requests() {
             return None;
         }
         let mut entries = entries(append).into_iter();
@@ -183,8 +183,7 @@ impl Store {
 
         // Most appends have no more to say, which makes them faster.
         let refresh = self.known.is_due(append.message);
-        let has_requests = append.deltas.iter().any(|delta| delta.request.is_some());
-        let has_rest = refresh || has_requests || append.owner.is_some();
+        let has_rest = refresh || append.has_requests() || append.owner.is_some();
         match has_rest {
             true => call.arg(ARGUMENTS_BEFORE_ENTRIES + 3 * entries.len() + 1),
             false => call.arg(""),
@@ -232,6 +231,11 @@ struct Plain {
 impl Append<'_> {
     fn text(&self) -> String {
         self.deltas.iter().map(|delta| delta.text).collect()
+    }
+
+    /// Whether one of the deltas has to be recognised when it is repeated.
+    fn has_requests(&self) -> bool {
+        self.deltas.iter().any(|delta| delta.request.is_some())
     }
 
     /// Whether making it twice is the same as making it once.

@@ -168,6 +168,37 @@ async fn a_request_id_that_is_sent_twice_in_a_row_is_carried_out_once() {
 }
 
 #[tokio::test]
+async fn a_request_id_is_remembered_of_a_delta_that_is_gathered_with_others_that_have_none() {
+    const DELTAS: usize = 60;
+    let world = World::start().await;
+    world.a().message("m").await;
+    world.a().append("m", "begin ").await.unwrap();
+    let mut first = WriteStream::open(&world.a()).await;
+    let request = |number: usize| v1::AppendTextRequest {
+        // Every other delta has one.
+        request_id: match number % 2 {
+            0 => format!("r{number}"),
+            _ => String::new(),
+        },
+        ..append("m", "x")
+    };
+    for number in 0..DELTAS {
+        first.send(Write::AppendText(request(number))).await;
+    }
+    let sequences = first.sequences(DELTAS).await;
+
+    let mut again = WriteStream::open(&world.a()).await;
+    for number in (0..DELTAS).step_by(2) {
+        again.send(Write::AppendText(request(number))).await;
+        let repeated = result(again.ack().await);
+        assert!(repeated.deduplicated, "r{number}");
+        assert_eq!(repeated.sequence, sequences[number]);
+    }
+    let text = world.b().get("m").await.unwrap().text;
+    assert_eq!(text, format!("begin {}", "x".repeat(DELTAS)));
+}
+
+#[tokio::test]
 async fn a_producer_that_is_cut_a_hundred_times_writes_every_byte_once() {
     const CUTS: usize = 100;
     const DELTAS: usize = 6_000;
