@@ -314,3 +314,38 @@ async fn a_watch_of_a_new_life_is_given_no_events_of_an_earlier_one() {
     assert_eq!(event.sequence, 4);
     assert!(matches!(event.payload, Some(Payload::TextDelta(delta)) if delta.delta == "!"));
 }
+
+#[tokio::test]
+async fn watchers_that_come_back_at_once_share_their_reads() {
+    const WATCHERS: usize = 200;
+    let world = World::start().await;
+    let a = world.a();
+    a.message("m").await;
+    a.append("m", "all that was missed").await.unwrap();
+    let before = reads(&world).await;
+
+    let mut watchers = JoinSet::new();
+    for _ in 0..WATCHERS {
+        let a = a.clone();
+        watchers.spawn(async move {
+            let mut watch = a.watch("m", "0").await;
+            for sequence in 1..=3 {
+                assert_eq!(watch.event().await.sequence, sequence);
+            }
+        });
+    }
+    watchers.join_all().await;
+
+    let reads = reads(&world).await - before;
+    assert!(reads < WATCHERS / 2, "{reads} reads");
+}
+
+/// How often Redis was asked by a function that only reads.
+async fn reads(world: &World) -> usize {
+    let stats: String = world.redis.run(&["INFO", "commandstats"]).await;
+    let calls = stats
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_fcall_ro:calls="))
+        .and_then(|rest| rest.split(',').next());
+    calls.map_or(0, |calls| calls.parse().unwrap())
+}
