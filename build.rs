@@ -1,8 +1,6 @@
 //! Compiles the protos without a protoc: protox parses, tonic generates.
 //!
-//! Twice, since a watch answers with frames that are encoded once and shared by
-//! all watchers of a message: clients and tests see the responses of watches as
-//! they are, while the server's traits take ready-made bytes in their place.
+//! Twice, since the server reads requests with a codec of its own.
 
 use std::{env, fs, path::PathBuf};
 
@@ -36,14 +34,6 @@ fn main() -> Result<(), Error> {
         .build_client(false)
         .codec_path("crate::api::grpc::codec::RequestCodec")
         .out_dir(servers)
-        .extern_path(
-            ".throughline.v1.WatchMessageResponse",
-            "crate::wire::frame::EncodedFrame",
-        )
-        .extern_path(
-            ".throughline.v1.WatchSessionResponse",
-            "crate::wire::frame::EncodedSessionFrame",
-        )
         .extern_path(".throughline.v1", "crate::proto")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())

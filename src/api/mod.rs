@@ -6,3 +6,4 @@ pub mod grpc;
 pub mod media_type;
 pub mod stall;
 pub mod status;
+mod watch_body;

@@ -21,15 +21,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
 use tracing::info;
 
-use super::status;
+use super::{status, watch_body::WatchBody};
 
 /// So often are the watches looked at while one may stand still: the last of
 /// them ends it, at most a tenth of the time late.
 const LOOKS: u32 = 10;
-
-/// Marks a response as that of a watch, among its extensions.
-#[derive(Clone, Copy, Debug)]
-pub struct Watched;
 
 /// The open watches of this process. Cloning shares them.
 #[derive(Clone)]
@@ -41,7 +37,7 @@ pub struct Stalls {
 /// What a watch sends.
 enum Watch {
     Open {
-        answer: Body,
+        answer: WatchBody,
         /// How often it was found not to be asked for more since it gave
         /// something out; none while it has nothing to give.
         looks: Option<u32>,
@@ -61,17 +57,18 @@ impl Stalls {
         }
     }
 
-    /// Looks after a response from now on, if it is that of a watch.
-    pub fn guard(&self, response: Response<Body>) -> Response<Body> {
-        if response.extensions().get::<Watched>().is_none() {
+    /// Gives a response its frames, if it is that of a watch, and looks after it
+    /// from now on.
+    pub fn guard(&self, mut response: Response<Body>) -> Response<Body> {
+        let Some(answer) = WatchBody::of(&mut response) else {
             return response;
-        }
-        response.map(|answer| {
-            let watch = Arc::new(Mutex::new(Watch::Open {
-                answer,
-                looks: None,
-            }));
-            self.watches().push(Arc::downgrade(&watch));
+        };
+        let watch = Arc::new(Mutex::new(Watch::Open {
+            answer,
+            looks: None,
+        }));
+        self.watches().push(Arc::downgrade(&watch));
+        response.map(|_| {
             Body::new(Guarded {
                 watch,
                 timeout: self.timeout,
@@ -186,43 +183,25 @@ impl http_body::Body for Guarded {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::VecDeque, future::poll_fn};
+    use std::future::poll_fn;
 
+    use futures_util::stream::{self, StreamExt as _};
     use http_body::Body as _;
     use tonic::Code;
 
-    use super::*;
+    use super::{super::watch_body::promise, *};
 
-    /// A body that gives out what it has, then waits.
-    struct Source {
-        chunks: VecDeque<Bytes>,
-        /// Held for as long as the source lives.
-        _held: Arc<()>,
-    }
-
-    impl http_body::Body for Source {
-        type Data = Bytes;
-        type Error = Status;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-            match self.chunks.pop_front() {
-                Some(chunk) => Poll::Ready(Some(Ok(Frame::data(chunk)))),
-                None => Poll::Pending,
-            }
-        }
-    }
-
+    /// A watch that gives out so many chunks, then waits. What is returned with
+    /// it is held for as long as it lives.
     fn watch_of(stalls: &Stalls, chunks: usize) -> (Body, Arc<()>) {
         let held = Arc::new(());
-        let source = Source {
-            chunks: vec![Bytes::from_static(b"x"); chunks].into(),
-            _held: held.clone(),
-        };
-        let mut response = Response::new(Body::new(source));
-        response.extensions_mut().insert(Watched);
+        let chunk = Bytes::from(vec![b'x'; 64 * 1024]);
+        let holder = held.clone();
+        let chunks = stream::iter(vec![Ok(chunk); chunks])
+            .chain(stream::pending())
+            .inspect(move |_| drop(holder.clone()));
+        let mut response = Response::new(Body::default());
+        promise(response.extensions_mut(), chunks);
         (stalls.guard(response).into_body(), held)
     }
 

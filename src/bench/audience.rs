@@ -25,7 +25,7 @@ const CONNECTIONS: usize = 8;
 const WINDOW_BYTES: u32 = 256 * 1024;
 const CALLERS: usize = 64;
 /// How many events the writer may be ahead of the average watcher.
-const LAG_MAX: usize = 128;
+const LAG_MAX: usize = 256;
 /// Nothing that is not lost takes so long.
 const PATIENCE: Duration = Duration::from_secs(60);
 

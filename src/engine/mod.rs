@@ -31,7 +31,7 @@ pub use self::{
     listing::{MessagePage, PageRequest, SessionPage},
     messages::{Cleanup, Created},
     notices::{Notice, Notices},
-    step::{Step, StepKind},
+    step::Step,
     view::View,
     watch::WatchRequest,
     watch_session::SessionPlace,

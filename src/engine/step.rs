@@ -1,31 +1,36 @@
 //! What a watch sends, and when it has lasted long enough.
 
+use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
-use crate::{domain::cursor::Cursor, wire::frame::EncodedFrame};
+use crate::{domain::cursor::Cursor, tail::Batch, wire::frame::EncodedFrame};
 
-/// A frame, and what it means for who sends it on.
+/// What is sent at once, and what it means for who sends it on.
 #[derive(Debug, Clone)]
-pub struct Step {
-    /// What is sent.
-    pub frame: EncodedFrame,
-    /// Where to resume after it; none before the first place is known.
-    pub cursor: Option<Cursor>,
-    /// What it is.
-    pub kind: StepKind,
+pub enum Step {
+    /// Events.
+    Events(Batch),
+    /// The whole message, or a gap, with where to resume after it; none before
+    /// the first place is known.
+    Place(EncodedFrame, Option<Cursor>),
+    /// All that had happened when the watch began was sent.
+    CaughtUp(EncodedFrame),
+    /// Nothing happened.
+    Heartbeat(EncodedFrame),
+    /// Nothing follows.
+    End(EncodedFrame),
 }
 
-/// What a frame is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StepKind {
-    /// An event, a snapshot or a gap.
-    Data,
-    /// All that had happened when the watch began was sent.
-    CaughtUp,
-    /// Nothing happened.
-    Heartbeat,
-    /// Nothing follows.
-    End,
+impl From<Step> for Bytes {
+    fn from(step: Step) -> Self {
+        match step {
+            Step::Events(batch) => batch.bytes(),
+            Step::Place(frame, _)
+            | Step::CaughtUp(frame)
+            | Step::Heartbeat(frame)
+            | Step::End(frame) => frame.into(),
+        }
+    }
 }
 
 /// Waits for the end of a watch that has one.

@@ -17,7 +17,7 @@ use tracing::debug;
 use super::{
     Engine, EngineError,
     join::join_deltas,
-    step::{Step, StepKind, until},
+    step::{Step, until},
 };
 use crate::{
     domain::{
@@ -29,7 +29,7 @@ use crate::{
     },
     proto as v1,
     store::{Log, Look, Page, Resume},
-    tail::{Fate, Follower, Frame, Ready, Standing, Tidings},
+    tail::{Batch, Fate, Follower, Ready, Standing, Tidings},
     wire::frame::{EncodedFrame, GapReason, WatchEnd},
 };
 
@@ -217,7 +217,7 @@ impl Watcher {
         self.opened_at(log, message.head, state);
         self.seen = Some(message.head);
         let snapshot = EncodedFrame::snapshot(self.engine.view(message).await?.to_v1());
-        let snapshot = self.step(StepKind::Data, snapshot);
+        let snapshot = Step::Place(snapshot, self.seen);
         Ok(Some(gap.into_iter().chain([snapshot]).collect()))
     }
 
@@ -254,8 +254,8 @@ impl Watcher {
             None if start == Start::Latest => Some(head),
             _ => None,
         };
-        let frames = self.take(events.into_iter().map(Frame::from).collect());
-        Ok(Some(gap.into_iter().chain(frames).collect()))
+        let events = Batch::of(events).and_then(|batch| self.take(batch));
+        Ok(Some(gap.into_iter().chain(events).collect()))
     }
 
     /// The gap before the first event that is retained, for a watch from there.
@@ -270,10 +270,8 @@ impl Watcher {
         if self.request.fail_on_gap {
             return Err(Refusal::CursorOutOfRange);
         }
-        Ok(Some(self.step(
-            StepKind::Data,
-            EncodedFrame::gap("0".to_owned(), GapReason::Trimmed),
-        )))
+        let gap = EncodedFrame::gap("0".to_owned(), GapReason::Trimmed);
+        Ok(Some(Step::Place(gap, self.seen)))
     }
 
     async fn gap(
@@ -292,7 +290,7 @@ impl Watcher {
             .to_string(),
             None => place.sequence.to_string(),
         };
-        let gap = self.step(StepKind::Data, EncodedFrame::gap(cursor, reason));
+        let gap = Step::Place(EncodedFrame::gap(cursor, reason), self.seen);
         self.open_with_snapshot(Some(gap)).await
     }
 
@@ -332,14 +330,14 @@ impl Watcher {
             None => Ready::Behind,
         };
         match ready {
-            Ready::Frames(frames) => Ok(self.take(frames)),
+            Ready::Batch(batch) => Ok(self.take(batch).into_iter().collect()),
             Ready::Behind => Box::pin(self.catch_up(seen, reached)).await,
             Ready::Nothing => {
                 let mut frames = Vec::new();
                 if reached && !self.is_caught_up {
                     self.is_caught_up = true;
                     let caught_up = EncodedFrame::caught_up(self.seen);
-                    frames.push(self.step(StepKind::CaughtUp, caught_up));
+                    frames.push(Step::CaughtUp(caught_up));
                 }
                 if let Some(state) = self.ended.filter(|_| reached) {
                     frames.extend(self.end(WatchEnd::MessageEnded(state)));
@@ -361,15 +359,18 @@ impl Watcher {
             Ok(Some(page)) => {
                 let is_slow = reached && page.head.sequence >= seen.sequence + SLOW_LAG;
                 match page.resume(seen.into()) {
-                    Resume::Continue(events) if !events.is_empty() => {
+                    Resume::Continue(events) => {
                         let events = match is_slow {
                             true => join_deltas(events),
                             false => events,
                         };
-                        Ok(self.take(events.into_iter().map(Frame::from).collect()))
+                        match Batch::of(events) {
+                            Some(batch) => Ok(self.take(batch).into_iter().collect()),
+                            // Between two looks the log has become another.
+                            None => self.reopen(seen).await,
+                        }
                     }
-                    // Between two looks the log has become another.
-                    Resume::Continue(_) | Resume::Gap(_) => self.reopen(seen).await,
+                    Resume::Gap(_) => self.reopen(seen).await,
                 }
             }
             Ok(None) => self.reopen(seen).await,
@@ -436,46 +437,32 @@ impl Watcher {
         self.is_quiet = !self.is_quiet;
         match self.is_quiet {
             true => Vec::new(),
-            false => vec![self.step(StepKind::Heartbeat, EncodedFrame::heartbeat(self.seen))],
+            false => vec![Step::Heartbeat(EncodedFrame::heartbeat(self.seen))],
         }
     }
 
-    /// Moves the cursor over frames, and gives those that are wanted.
-    fn take(&mut self, frames: Vec<Frame>) -> Vec<Step> {
-        let mut wanted = Vec::with_capacity(frames.len());
-        for frame in frames {
-            self.seen = Some(frame.cursor);
-            if frame.ended.is_some() {
-                self.ended = frame.ended;
-                self.head = Some(frame.cursor);
-            }
-            if self.wants(frame.event_type) {
-                wanted.push(self.step(StepKind::Data, frame.encoded));
-            }
+    /// Moves the cursor over events, and gives those that are wanted, if any.
+    fn take(&mut self, batch: Batch) -> Option<Step> {
+        let last = batch.last();
+        self.seen = Some(last.cursor);
+        // Nothing follows the end of a message.
+        if last.ended.is_some() {
+            self.ended = last.ended;
+            self.head = Some(last.cursor);
         }
-        if !wanted.is_empty() {
-            self.is_quiet = false;
-        }
-        wanted
-    }
-
-    fn wants(&self, event_type: v1::EventType) -> bool {
         let types = &self.request.event_types;
-        types.is_empty() || types.contains(&event_type)
+        let wanted = match types.is_empty() {
+            true => Some(batch),
+            false => batch.only(|frame| types.contains(&frame.event_type)),
+        };
+        self.is_quiet &= wanted.is_none();
+        wanted.map(Step::Events)
     }
 
     fn end(&mut self, end: WatchEnd) -> Vec<Step> {
         self.stage = Stage::Done;
         self.follower = None;
-        vec![self.step(StepKind::End, EncodedFrame::end(self.seen, end))]
-    }
-
-    fn step(&self, kind: StepKind, frame: EncodedFrame) -> Step {
-        Step {
-            frame,
-            cursor: self.seen,
-            kind,
-        }
+        vec![Step::End(EncodedFrame::end(self.seen, end))]
     }
 
     async fn pause(&mut self) -> Steps {

@@ -12,11 +12,7 @@ use futures_util::stream::{BoxStream, SelectAll, StreamExt as _};
 use prost::Message as _;
 use tokio_stream::Stream;
 
-use super::{
-    Engine, EngineError,
-    step::{Step, StepKind},
-    watch::WatchRequest,
-};
+use super::{Engine, EngineError, step::Step, watch::WatchRequest};
 use crate::{
     domain::{
         Time,
@@ -232,7 +228,7 @@ impl SessionWatcher {
                     let gap = EncodedFrame::gap(String::new(), reason);
                     self.place.births = head;
                     self.open_streaming().await?;
-                    return Ok(vec![self.frame(None, gap)]);
+                    return Ok(vec![self.frame(None, &gap)]);
                 }
             }
             let reached = self.place.births.sequence;
@@ -291,15 +287,15 @@ impl SessionWatcher {
             Standing::Changed => return self.reopen().await,
             Standing::Live => {}
         }
-        match self.follower.after(self.place.births) {
-            Ready::Nothing => Ok(self.heartbeat(news.beat)),
-            Ready::Frames(births) => {
-                for birth in births {
-                    self.born(birth.cursor, &birth.message);
-                }
-                Ok(Vec::new())
+        loop {
+            match self.follower.after(self.place.births) {
+                Ready::Batch(births) => births
+                    .frames()
+                    .iter()
+                    .for_each(|birth| self.born(birth.cursor, &birth.message)),
+                Ready::Nothing => return Ok(self.heartbeat(news.beat)),
+                Ready::Behind => return self.reopen().await,
             }
-            Ready::Behind => self.reopen().await,
         }
     }
 
@@ -332,19 +328,35 @@ impl SessionWatcher {
             }
             Err(error) => return Err(error),
         };
-        match step.kind {
-            StepKind::CaughtUp => return Ok(self.catch_up(1)),
-            StepKind::Heartbeat => return Ok(Vec::new()),
-            StepKind::Data => {
-                let cursor = step.cursor.unwrap_or(Cursor::BEGINNING);
-                self.place.open.insert(message.clone(), cursor);
+        Ok(match step {
+            Step::CaughtUp(_) => self.catch_up(1),
+            Step::Heartbeat(_) => Vec::new(),
+            Step::Events(batch) => batch
+                .each()
+                .map(|(frame, encoded)| self.place_at(&message, frame.cursor, &encoded))
+                .collect(),
+            Step::Place(frame, cursor) => {
+                let cursor = cursor.unwrap_or(Cursor::BEGINNING);
+                vec![self.place_at(&message, cursor, &frame)]
             }
-            StepKind::End => {
+            Step::End(frame) => {
                 self.place.open.remove(&message);
+                self.is_quiet = false;
+                vec![self.frame(Some(&message), &frame)]
             }
-        }
+        })
+    }
+
+    /// A frame after which the message was seen up to a place.
+    fn place_at(
+        &mut self,
+        message: &MessageId,
+        cursor: Cursor,
+        frame: &EncodedFrame,
+    ) -> EncodedSessionFrame {
         self.is_quiet = false;
-        Ok(vec![self.frame(Some(&message), step.frame)])
+        self.place.open.insert(message.clone(), cursor);
+        self.frame(Some(message), frame)
     }
 
     /// A message that does not exist was announced and never created, or is gone
@@ -354,7 +366,7 @@ impl SessionWatcher {
         let mut frames = self.catch_up(1);
         if let Some(seen) = seen.filter(|seen| *seen != Cursor::BEGINNING) {
             let end = EncodedFrame::end(Some(seen), WatchEnd::Expired);
-            frames.push(self.frame(Some(message), end));
+            frames.push(self.frame(Some(message), &end));
         }
         frames
     }
@@ -364,7 +376,7 @@ impl SessionWatcher {
         match self.behind.map(|behind| behind.saturating_sub(count)) {
             Some(0) => {
                 self.behind = None;
-                vec![self.frame(None, EncodedFrame::caught_up(None))]
+                vec![self.frame(None, &EncodedFrame::caught_up(None))]
             }
             behind => {
                 self.behind = behind;
@@ -382,17 +394,17 @@ impl SessionWatcher {
         self.is_quiet = !self.is_quiet;
         match self.is_quiet {
             true => Vec::new(),
-            false => vec![self.frame(None, EncodedFrame::heartbeat(None))],
+            false => vec![self.frame(None, &EncodedFrame::heartbeat(None))],
         }
     }
 
     fn end(&mut self, end: WatchEnd) -> Frames {
         self.is_over = true;
-        vec![self.frame(None, EncodedFrame::end(None, end))]
+        vec![self.frame(None, &EncodedFrame::end(None, end))]
     }
 
-    fn frame(&self, message: Option<&MessageId>, frame: EncodedFrame) -> EncodedSessionFrame {
-        EncodedSessionFrame::new(self.place.token(), message, frame)
+    fn frame(&self, message: Option<&MessageId>, frame: &EncodedFrame) -> EncodedSessionFrame {
+        EncodedSessionFrame::new(&self.place.token(), message, frame)
     }
 }
 

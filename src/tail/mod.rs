@@ -4,21 +4,24 @@
 //! the logs, each over one connection that waits for many logs at once; or Redis
 //! pushes what is added to them. A topic
 //! keeps the last events as ready-made frames; a follower takes what comes after
-//! its cursor, when it can send. There is no queue for each follower, so a slow
+//! its cursor, when it can send, without copying it. There is no queue for each follower, so a slow
 //! one costs nothing: what it missed is in the store.
 
+mod batch;
 mod fates;
 mod follower;
 mod hub;
 mod lane;
 mod push;
 mod reader;
+mod recent;
 mod registry;
 mod topic;
 
 pub use self::{
+    batch::{Batch, Frame},
     fates::{Fate, Tidings},
     follower::Follower,
     hub::Hub,
-    topic::{Frame, News, Ready, Standing},
+    topic::{News, Ready, Standing},
 };

@@ -1,66 +1,35 @@
 //! One log that is followed here.
 
 use std::{
-    collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 use tracing::warn;
 
+use super::{batch::Batch, recent::Recent};
 use crate::{
-    domain::{cursor::Cursor, message::MessageState},
-    proto::{self as v1, event::Payload},
-    store::{Entry, Log, Placed, Published, Read, StoreError},
-    wire::{
-        frame::{EncodedFrame, WatchEnd},
-        message::state_from_v1,
-    },
+    domain::cursor::Cursor,
+    store::{Entry, Log, Published, Read, StoreError},
+    wire::frame::WatchEnd,
 };
 
-/// How many frames a topic keeps for followers that are a little behind.
-const FRAMES_MAX: usize = 512;
-/// How many bytes of frames a topic keeps.
-const BYTES_MAX: usize = 1024 * 1024;
-/// About how many bytes a follower is given at once: one that does not get rid
-/// of them holds no more than these.
-const TAKEN_BYTES_MAX: usize = 64 * 1024;
-
-/// An event, ready to be sent to everybody.
-#[derive(Debug, Clone)]
-pub struct Frame {
-    /// Its place.
-    pub cursor: Cursor,
-    /// What happened.
-    pub event_type: v1::EventType,
-    /// To which message.
-    pub message: String,
-    /// The final state, where the event ended the message.
-    pub ended: Option<MessageState>,
-    /// What is sent.
-    pub encoded: EncodedFrame,
-}
-
-impl From<Placed> for Frame {
-    fn from(Placed { cursor, event }: Placed) -> Self {
-        let ended = match &event.payload {
-            Some(Payload::MessageEnd(end)) => state_from_v1(end.state()),
-            _ => None,
-        };
-        Self {
-            cursor,
-            event_type: event.event_type(),
-            message: event.message_id.clone(),
-            ended,
-            encoded: EncodedFrame::event(event),
-        }
-    }
-}
+/// A topic with no more followers than this tells them of every read at once.
+const UNPACED_FOLLOWERS: usize = 64;
+/// What telling one follower may take: those of a topic that has more of them
+/// are told less often, of several events at once, for the cost is in the telling.
+const PAUSE_PER_FOLLOWER: Duration = Duration::from_micros(10);
+/// Nobody is told later than this.
+const PAUSE_MAX: Duration = Duration::from_millis(10);
 
 /// What followers are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct News {
-    /// The last event that was read.
+    /// The last event that can be had.
     pub tip: Cursor,
     /// Counts heartbeats.
     pub beat: u64,
@@ -82,8 +51,8 @@ pub enum Standing {
 /// What a topic has for a follower.
 #[derive(Debug, Clone)]
 pub enum Ready {
-    /// What comes after its cursor, or the first part of it; at least one.
-    Frames(Vec<Frame>),
+    /// What comes after its cursor, or the first part of it.
+    Batch(Batch),
     /// Nothing yet.
     Nothing,
     /// Less than it needs: what is missing is in the store.
@@ -94,21 +63,28 @@ pub enum Ready {
 #[derive(Debug)]
 pub(super) struct Topic {
     pub(super) log: Log,
-    recent: Mutex<Recent>,
+    events: Mutex<Events>,
     news: watch::Sender<News>,
 }
 
-#[derive(Debug, Default)]
-struct Recent {
-    frames: VecDeque<Frame>,
-    bytes: usize,
+#[derive(Debug)]
+struct Events {
+    recent: Recent,
+    /// When followers were last told.
+    told: Instant,
+    /// Somebody waits to tell them.
+    is_telling: bool,
 }
 
 impl Topic {
     pub(super) fn new(log: Log, head: Cursor) -> Self {
         Self {
             log,
-            recent: Mutex::default(),
+            events: Mutex::new(Events {
+                recent: Recent::after(head),
+                told: Instant::now(),
+                is_telling: false,
+            }),
             news: watch::Sender::new(News {
                 tip: head,
                 beat: 0,
@@ -126,8 +102,9 @@ impl Topic {
         self.news.receiver_count() > 0 && self.is_live()
     }
 
+    /// The last event that was read.
     pub(super) fn tip(&self) -> Cursor {
-        self.news.borrow().tip
+        self.events().recent.tip()
     }
 
     /// What of the log is to be read next.
@@ -147,11 +124,12 @@ impl Topic {
     }
 
     pub(super) fn set_standing(&self, standing: Standing) {
+        self.tell();
         self.news.send_modify(|news| news.standing = standing);
     }
 
     /// Takes in what was read from the log, if it could be.
-    pub(super) fn take_in_read(&self, read: Result<Vec<Entry>, StoreError>) {
+    pub(super) fn take_in_read(self: &Arc<Self>, read: Result<Vec<Entry>, StoreError>) {
         match read {
             Ok(entries) => self.take_in(entries),
             Err(error) => {
@@ -163,7 +141,7 @@ impl Topic {
 
     /// Takes in an entry that was published, if it is the next one. False where
     /// it is not known what comes before it: the log has to be read.
-    pub(super) fn take_in_published(&self, published: &Published) -> bool {
+    pub(super) fn take_in_published(self: &Arc<Self>, published: &Published) -> bool {
         let next = self.tip().sequence + 1;
         if published.first > next {
             return false;
@@ -181,91 +159,84 @@ impl Topic {
     }
 
     /// Takes in what was read, in the order it was read.
-    fn take_in(&self, entries: Vec<Entry>) {
+    fn take_in(self: &Arc<Self>, entries: Vec<Entry>) {
         let mut is_deleted = false;
-        let mut tip = self.tip();
-        let mut recent = self.recent();
+        let mut events = self.events();
         for entry in entries {
             match entry {
                 Entry::Deleted => is_deleted = true,
-                Entry::Events(events) => {
-                    for placed in events {
-                        if placed.cursor.sequence != tip.sequence + 1 {
-                            // Retention was faster than we were.
-                            recent.clear();
-                        }
-                        tip = placed.cursor;
-                        recent.push(Frame::from(placed));
-                    }
-                }
+                Entry::Events(placed) => placed
+                    .into_iter()
+                    .for_each(|placed| events.recent.push(placed)),
             }
         }
-        drop(recent);
-        self.news.send_modify(|news| {
-            news.tip = tip;
-            if is_deleted {
-                news.standing = Standing::Over(WatchEnd::Deleted);
-            }
+        drop(events);
+        match is_deleted {
+            true => self.set_standing(Standing::Over(WatchEnd::Deleted)),
+            false => self.tell_in_time(),
+        }
+    }
+
+    /// Tells followers what was read, as soon as they may be told again.
+    fn tell_in_time(self: &Arc<Self>) {
+        let mut events = self.events();
+        let due = events.told + pause(self.news.receiver_count());
+        if due <= Instant::now() {
+            drop(events);
+            self.tell();
+        } else if !events.is_telling {
+            events.is_telling = true;
+            let topic = self.clone();
+            tokio::spawn(async move {
+                sleep_until(due).await;
+                topic.tell();
+            });
+        }
+    }
+
+    /// Tells followers what was read.
+    fn tell(&self) {
+        let mut events = self.events();
+        events.is_telling = false;
+        events.told = Instant::now();
+        events.recent.close_batch();
+        let tip = events.recent.tip();
+        drop(events);
+        self.news.send_if_modified(|news| {
+            let is_new = tip.sequence > news.tip.sequence;
+            news.tip = if is_new { tip } else { news.tip };
+            is_new
         });
     }
 
     /// Whether the log that was read here may have had this head: an earlier life
     /// of it, or a history that was lost, has another event at the place.
     pub(super) fn may_hold(&self, head: Cursor) -> bool {
-        let recent = self.recent();
-        let first = recent.frames.front().map(|first| first.cursor.sequence);
-        let at = first.and_then(|first| head.sequence.checked_sub(first));
-        let known = at.and_then(|at| recent.frames.get(usize::try_from(at).ok()?));
-        known.is_none_or(|known| known.cursor == head)
+        let known = self.events().recent.at(head.sequence);
+        known.is_none_or(|known| known == head)
     }
 
     /// What comes after `seen`.
     pub(super) fn after(&self, seen: Cursor) -> Ready {
-        let recent = self.recent();
-        let tip = self.tip();
-        if seen.sequence >= tip.sequence {
-            return Ready::Nothing;
-        }
-        match recent.frames.front() {
-            Some(first) if first.cursor.sequence <= seen.sequence + 1 => {
-                let known = seen.sequence + 1 - first.cursor.sequence;
-                let skip = usize::try_from(known).unwrap_or(usize::MAX);
-                Ready::Frames(taken(recent.frames.iter().skip(skip)))
-            }
-            _ => Ready::Behind,
+        // What was told before can be had after.
+        let told = self.news.borrow().tip;
+        match self.events().recent.next(seen.sequence) {
+            Some(batch) => Ready::Batch(batch),
+            None if seen.sequence < told.sequence => Ready::Behind,
+            None => Ready::Nothing,
         }
     }
 
-    fn recent(&self) -> MutexGuard<'_, Recent> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    fn events(&self) -> MutexGuard<'_, Events> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The first of some frames, as many as are given at once.
-fn taken<'a>(frames: impl Iterator<Item = &'a Frame>) -> Vec<Frame> {
-    let mut bytes = 0;
-    let fits = |frame: &&Frame| {
-        let fits = bytes < TAKEN_BYTES_MAX;
-        bytes += frame.encoded.len();
-        fits
-    };
-    frames.take_while(fits).cloned().collect()
-}
-
-impl Recent {
-    fn push(&mut self, frame: Frame) {
-        self.bytes += frame.encoded.len();
-        self.frames.push_back(frame);
-        while self.frames.len() > FRAMES_MAX || self.bytes > BYTES_MAX {
-            let Some(oldest) = self.frames.pop_front() else {
-                return;
-            };
-            self.bytes -= oldest.encoded.len();
-        }
-    }
-
-    fn clear(&mut self) {
-        self.frames.clear();
-        self.bytes = 0;
+/// How long so many followers are left alone after they were told something.
+fn pause(followers: usize) -> Duration {
+    match u32::try_from(followers) {
+        _ if followers <= UNPACED_FOLLOWERS => Duration::ZERO,
+        Ok(followers) => PAUSE_MAX.min(PAUSE_PER_FOLLOWER * followers),
+        Err(_) => PAUSE_MAX,
     }
 }

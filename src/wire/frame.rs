@@ -1,9 +1,12 @@
 //! Frames of a watch, encoded once and shared by everybody who watches.
+//!
+//! They are kept as gRPC sends them, each behind its prefix, so that a watch
+//! sends what others send as well without touching it.
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{BufMut, Bytes, BytesMut};
 use prost::{
-    DecodeError, Message,
-    encoding::{DecodeContext, WireType, message, skip_field, string},
+    Message,
+    encoding::{self, string},
 };
 
 use crate::{
@@ -12,85 +15,75 @@ use crate::{
     wire::message::state_to_v1,
 };
 
-/// The bytes of a `WatchMessageResponse`. Cloning shares them.
-#[derive(Debug, Clone, Default)]
+/// A flag, 0 for what is not compressed, and a length before each message.
+const PREFIX_BYTES: usize = 5;
+
+/// A `WatchMessageResponse` as gRPC sends it. Cloning shares its bytes.
+#[derive(Debug, Clone)]
 pub struct EncodedFrame(Bytes);
 
-impl Message for EncodedFrame {
-    fn encode_raw(&self, buf: &mut impl BufMut) {
-        buf.put_slice(&self.0);
-    }
-
-    fn encoded_len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// The service only sends frames. What it would read is passed over.
-    fn merge_field(
-        &mut self,
-        tag: u32,
-        wire_type: WireType,
-        buf: &mut impl Buf,
-        ctx: DecodeContext,
-    ) -> Result<(), DecodeError> {
-        skip_field(wire_type, tag, buf, ctx)
-    }
-
-    fn clear(&mut self) {
-        self.0.clear();
-    }
-}
-
-/// The bytes of a `WatchSessionResponse`: a frame of one of the session's
+/// A `WatchSessionResponse` as gRPC sends it: a frame of one of the session's
 /// messages, as it is, with what belongs to the session around it.
 ///
 /// `WatchFrame` has the fields of `WatchMessageResponse`, so that a frame serves
 /// both.
-#[derive(Debug, Clone, Default)]
-pub struct EncodedSessionFrame {
-    resume_token: String,
-    message_id: String,
-    frame: EncodedFrame,
-}
+#[derive(Debug, Clone)]
+pub struct EncodedSessionFrame(Bytes);
 
 impl EncodedSessionFrame {
     /// A frame of a message, or of the session where that is none.
-    pub fn new(resume_token: String, message: Option<&MessageId>, frame: EncodedFrame) -> Self {
-        Self {
-            resume_token,
-            message_id: message.map(MessageId::to_string).unwrap_or_default(),
-            frame,
-        }
+    pub fn new(resume_token: &str, message: Option<&MessageId>, frame: &EncodedFrame) -> Self {
+        let resume_token = resume_token.to_owned();
+        let message_id = message.map(MessageId::to_string).unwrap_or_default();
+        let frame = frame.0.slice(PREFIX_BYTES..);
+        let length = string::encoded_len(1, &resume_token)
+            + string::encoded_len(2, &message_id)
+            + encoding::bytes::encoded_len(3, &frame);
+        let mut sent = BytesMut::with_capacity(PREFIX_BYTES + length);
+        put_prefix(length, &mut sent);
+        string::encode(1, &resume_token, &mut sent);
+        string::encode(2, &message_id, &mut sent);
+        // A message is encoded like its bytes.
+        encoding::bytes::encode(3, &frame, &mut sent);
+        Self(sent.freeze())
     }
 }
 
-impl Message for EncodedSessionFrame {
-    fn encode_raw(&self, buf: &mut impl BufMut) {
-        string::encode(1, &self.resume_token, buf);
-        string::encode(2, &self.message_id, buf);
-        message::encode(3, &self.frame, buf);
+impl From<EncodedSessionFrame> for Bytes {
+    fn from(EncodedSessionFrame(bytes): EncodedSessionFrame) -> Self {
+        bytes
     }
+}
 
-    fn encoded_len(&self) -> usize {
-        string::encoded_len(1, &self.resume_token)
-            + string::encoded_len(2, &self.message_id)
-            + message::encoded_len(3, &self.frame)
+impl From<EncodedFrame> for Bytes {
+    fn from(EncodedFrame(bytes): EncodedFrame) -> Self {
+        bytes
     }
+}
 
-    /// The service only sends frames. What it would read is passed over.
-    fn merge_field(
-        &mut self,
-        tag: u32,
-        wire_type: WireType,
-        buf: &mut impl Buf,
-        ctx: DecodeContext,
-    ) -> Result<(), DecodeError> {
-        skip_field(wire_type, tag, buf, ctx)
-    }
+/// Adds the frame of an event at its place to others, and returns the event's
+/// message.
+pub fn put_event(event: v1::Event, frames: &mut BytesMut) -> String {
+    let message = event.message_id.clone();
+    put_frame(event.cursor.clone(), V1::Event(event), frames);
+    message
+}
 
-    fn clear(&mut self) {
-        *self = Self::default();
-    }
+fn put_frame(cursor: String, frame: V1, frames: &mut BytesMut) {
+    let frame = v1::WatchMessageResponse {
+        cursor,
+        frame: Some(frame),
+    };
+    let length = frame.encoded_len();
+    frames.reserve(PREFIX_BYTES + length);
+    put_prefix(length, frames);
+    frame.encode_raw(frames);
+}
+
+fn put_prefix(length: usize, sent: &mut BytesMut) {
+    sent.put_u8(0);
+    // Far below: a frame has a limit of 2 MiB.
+    sent.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
 }
 
 /// Why the events after a cursor cannot be had.
@@ -118,15 +111,9 @@ pub enum WatchEnd {
 }
 
 impl EncodedFrame {
-    /// Length in bytes.
-    #[allow(clippy::len_without_is_empty, reason = "no frame is empty")]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// An event at its place.
-    pub fn event(event: v1::Event) -> Self {
-        Self::encode(event.cursor.clone(), V1::Event(event))
+    /// One of several frames that lie behind one another.
+    pub(crate) fn part_of(frames: &Bytes, range: std::ops::Range<usize>) -> Self {
+        Self(frames.slice(range))
     }
 
     /// The whole message at its place.
@@ -178,11 +165,9 @@ impl EncodedFrame {
     }
 
     fn encode(cursor: String, frame: V1) -> Self {
-        let frame = v1::WatchMessageResponse {
-            cursor,
-            frame: Some(frame),
-        };
-        Self(frame.encode_to_vec().into())
+        let mut sent = BytesMut::new();
+        put_frame(cursor, frame, &mut sent);
+        Self(sent.freeze())
     }
 }
 

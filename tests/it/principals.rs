@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use throughline::{
-    api,
+    api::{self, stall::Stalls},
     domain::{ids::UserId, principal::Principal},
     engine::Engine,
     proto as v1,
@@ -15,6 +15,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, service::InterceptorLayer, transport::Server};
+use tower::util::MapResponseLayer;
 
 use crate::support::{Clients, Rpc, World, image_block, named, open, reason, text_block};
 
@@ -33,8 +34,10 @@ async fn known_as(world: &World, user: &str) -> Clients {
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let stalls = Stalls::after(Duration::from_secs(60));
     let server = Server::builder()
         .layer(InterceptorLayer::new(identify))
+        .layer(MapResponseLayer::new(move |answer| stalls.guard(answer)))
         .add_routes(api::grpc::routes(engine))
         .serve_with_incoming(TcpListenerStream::new(listener));
     tokio::spawn(async move {

@@ -41,7 +41,8 @@ mod servers {
 /// Largest request: a block, and what goes with it.
 const REQUEST_BYTES_MAX: usize = limits::BLOCK_BYTES_MAX + 1024 * 1024;
 
-/// The four services of `throughline.v1`.
+/// The four services of `throughline.v1`, to be served below a layer that has
+/// [`Stalls::guard`](crate::api::stall::Stalls::guard) look at each response.
 pub fn routes(engine: Engine) -> Routes {
     let messages = MessageServiceServer::new(Messages(engine.clone()))
         .max_decoding_message_size(REQUEST_BYTES_MAX);

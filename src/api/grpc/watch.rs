@@ -1,15 +1,15 @@
 //! WatchMessage and WatchSession: what to watch, and the frames.
 
-use std::{collections::HashSet, pin::Pin, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
-use tokio_stream::{Stream, StreamExt};
-use tonic::{Response, Status};
+use bytes::Bytes;
+use tokio_stream::StreamExt;
 
 use super::{Answer, fields};
 use crate::{
     api::{
-        stall::Watched,
         status::{from_engine, invalid},
+        watch_body::{self, Unsent},
     },
     domain::{
         ids::{MessageId, SessionId},
@@ -17,16 +17,11 @@ use crate::{
     },
     engine::{Engine, SessionPlace, WatchRequest},
     proto as v1,
-    wire::{
-        frame::{EncodedFrame, EncodedSessionFrame},
-        values::duration_from_v1,
-    },
+    wire::values::duration_from_v1,
 };
 
-pub(super) type Frames = Pin<Box<dyn Stream<Item = Result<EncodedFrame, Status>> + Send>>;
-
-pub(super) type SessionFrames =
-    Pin<Box<dyn Stream<Item = Result<EncodedSessionFrame, Status>> + Send>>;
+pub(super) type Frames = Unsent<v1::WatchMessageResponse>;
+pub(super) type SessionFrames = Unsent<v1::WatchSessionResponse>;
 
 pub(super) fn watch_session(
     engine: &Engine,
@@ -43,8 +38,8 @@ pub(super) fn watch_session(
         }
     };
     let frames = engine.watch_session(principal, session, resume);
-    let frames = frames.map(|frame| frame.map_err(from_engine));
-    Ok(watched(Box::pin(frames)))
+    let chunks = frames.map(|frame| frame.map(Bytes::from).map_err(from_engine));
+    Ok(watch_body::answer(chunks))
 }
 
 pub(super) fn watch(
@@ -74,16 +69,7 @@ pub(super) fn watch(
             .map(|wait| duration_from_v1(wait, "max_wait"))
             .transpose()?,
     };
-    let frames = engine.watch(request).map(|step| match step {
-        Ok(step) => Ok(step.frame),
-        Err(error) => Err(from_engine(error)),
-    });
-    Ok(watched(Box::pin(frames)))
-}
-
-/// An answer that is ended where nobody reads it.
-fn watched<F>(frames: F) -> Response<F> {
-    let mut response = Response::new(frames);
-    response.extensions_mut().insert(Watched);
-    response
+    let steps = engine.watch(request);
+    let chunks = steps.map(|step| step.map(Bytes::from).map_err(from_engine));
+    Ok(watch_body::answer(chunks))
 }
