@@ -15,7 +15,7 @@ use std::{
 
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    task::JoinSet,
+    task::{JoinSet, yield_now},
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
@@ -261,10 +261,13 @@ impl Lane {
     }
 
     /// Many hot logs are better read a little later, several entries at once.
+    /// Otherwise followers send what was read before more is asked for.
     async fn pause(&self) {
         let logs = self.held.len();
         if self.cold_logs.is_none() && logs > UNPACED_LOGS {
             sleep(PAUSE_PER_LOG * u32::try_from(logs).unwrap_or(u32::MAX)).await;
+        } else {
+            yield_now().await;
         }
     }
 }
