@@ -1,4 +1,4 @@
-//! Messages: loaded, listed and erased.
+//! Messages: listed, looked at and erased.
 
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use super::{
     keys::Keys,
     log::first_cursor,
     reply::{elements, parse, scored},
-    snapshot,
 };
 use crate::domain::{
     Time,
@@ -78,30 +77,6 @@ pub struct Inspected {
 }
 
 impl Store {
-    /// Loads a message; none where there is no such message.
-    pub async fn load(&self, message: &MessageId) -> Result<Option<Loaded>, StoreError> {
-        let mut loaded = self.load_all(std::slice::from_ref(message)).await?;
-        Ok(loaded.pop().flatten())
-    }
-
-    /// Loads messages, in the same order.
-    pub async fn load_all(
-        &self,
-        messages: &[MessageId],
-    ) -> Result<Vec<Option<Loaded>>, StoreError> {
-        let mut calls = redis::pipe();
-        for message in messages {
-            let keys = [self.keys.message(message), self.keys.text_prefix(message)];
-            calls.add_command(self.functions.read("load", &[&keys[0], &keys[1]]));
-        }
-        let answers = self.link.read(&calls).await?;
-        let parse = |(message, answer): (&MessageId, Value)| match answer {
-            Value::Nil => Ok(None),
-            answer => snapshot::parse(answer, self, message).map(Some),
-        };
-        messages.iter().zip(answers).map(parse).collect()
-    }
-
     /// How messages stand, in the same order; none for one that does not exist.
     pub async fn vitals(&self, messages: &[MessageId]) -> Result<Vec<Option<Vitals>>, StoreError> {
         let mut calls = redis::pipe();

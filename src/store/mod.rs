@@ -13,6 +13,7 @@ mod functions;
 pub mod keys;
 mod known;
 mod link;
+mod load;
 mod log;
 mod messages;
 mod reply;

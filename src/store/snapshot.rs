@@ -112,8 +112,16 @@ fn micros(time: Time) -> String {
     time.timestamp_micros().to_string()
 }
 
-/// Reads the answer of `load`.
-pub(super) fn parse(answer: Value, store: &Store, id: &MessageId) -> Result<Loaded, StoreError> {
+/// Reads the answer of `load`: the message, and how long the texts of its open
+/// blocks are if those are still to be read. None where there is no such message.
+pub(super) fn parse(
+    answer: Value,
+    store: &Store,
+    id: &MessageId,
+) -> Result<Option<(Loaded, Vec<usize>)>, StoreError> {
+    if answer == Value::Nil {
+        return Ok(None);
+    }
     let [fields, texts, last] = elements(answer)?;
     let fields = Fields(parse_value(fields)?);
     let session: SessionId = fields.id("session", SessionId::parse)?;
@@ -142,23 +150,31 @@ pub(super) fn parse(answer: Value, store: &Store, id: &MessageId) -> Result<Load
         ending: fields.ending()?,
         fence: fields.number("fence")?,
     };
+    let mut texts = array(texts)?;
+    let lengths = match texts.first() {
+        Some(Value::Int(_)) => std::mem::take(&mut texts),
+        _ => Vec::new(),
+    };
     fill_texts(&mut message, texts)?;
-    Ok(Loaded {
+    let loaded = Loaded {
         message,
         revision: fields.number("revision")?,
         contents: fields.text("contents").unwrap_or_default().to_owned(),
         repeats: fields.text("repeats").unwrap_or_default().to_owned(),
-    })
+    };
+    let lengths = lengths.into_iter().map(parse_value);
+    Ok(Some((loaded, lengths.collect::<Result<_, _>>()?)))
 }
 
-fn fill_texts(message: &mut Message, texts: Value) -> Result<(), StoreError> {
+/// Gives the open blocks of a message their texts, in order.
+pub(super) fn fill_texts(message: &mut Message, texts: Vec<Value>) -> Result<(), StoreError> {
     let open = message
         .blocks
         .iter_mut()
         .filter(|block| block.state == BlockState::Open);
-    for (block, text) in open.zip(array(texts)?) {
+    for (block, text) in open.zip(texts) {
         if let Some(empty) = block.content.as_mut().and_then(Content::text_mut) {
-            *empty = parse_value(text)?;
+            *empty = parse_value::<Option<_>>(text)?.unwrap_or_default();
         }
     }
     Ok(())

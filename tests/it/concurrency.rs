@@ -14,7 +14,7 @@ use throughline::{
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use crate::support::{Clients, World, eventually, fold, refusal, text_block};
+use crate::support::{Clients, World, eventually, fold, named, open, refusal, text_block};
 
 const WRITERS: usize = 4;
 
@@ -66,13 +66,18 @@ async fn all<T: 'static>(tasks: JoinSet<Vec<T>>) -> Vec<T> {
     tasks.join_all().await.into_iter().flatten().collect()
 }
 
+/// The message as events from the first one on make it.
+fn state_of(events: &[v1::Event]) -> v1::Message {
+    let folded = fold(events);
+    let contents = folded.text_blocks().filter_map(|b| b.content.as_ref());
+    let text: String = contents.filter_map(|content| content.text()).collect();
+    message_to_v1(&folded, text, false)
+}
+
 /// The log adds up to what GetMessage answers, field by field.
 async fn assert_log_is_state(clients: &Clients, message: &str) -> Vec<v1::Event> {
     let events = clients.events(message).await;
-    let folded = fold(&events);
-    let contents = folded.text_blocks().filter_map(|b| b.content.as_ref());
-    let text: String = contents.filter_map(|content| content.text()).collect();
-    let folded = message_to_v1(&folded, text, false);
+    let folded = state_of(&events);
     let stored = clients.get(message).await.unwrap();
     for (stored, folded) in stored.blocks.iter().zip(&folded.blocks) {
         assert_eq!(stored, folded);
@@ -281,5 +286,51 @@ async fn an_end_that_races_appends_comes_after_all_that_were_acknowledged() {
         assert_eq!(lost, (Code::FailedPrecondition, "MESSAGE_TERMINAL".into()));
         let answered = [one, two, three, four].concat().into_iter().collect();
         assert_eq!(deltas(&events), answered);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_text_that_is_being_written_is_read_as_it_was_at_its_cursor() {
+    const TURNS: usize = 60;
+    let world = world().await;
+    let long_block = |turn: usize| {
+        let text = format!("{turn:04}").repeat(5_000);
+        open(named("long", text_block(&text)))
+    };
+    world.a().add("m", long_block(0)).await.unwrap();
+
+    let mut writers = JoinSet::new();
+    let a = world.a();
+    writers.spawn(async move {
+        for turn in 0..4 * TURNS {
+            a.append("m", &delta(0, turn)).await.unwrap();
+        }
+    });
+    let b = world.b();
+    writers.spawn(async move {
+        for turn in 1..TURNS {
+            let request = v1::UpdateContentRequest {
+                message_id: "m".into(),
+                block: Some(long_block(turn)),
+                ..Default::default()
+            };
+            b.clone().messages.update_content(request).await.unwrap();
+            b.publish("m", "rewritten").await.unwrap();
+        }
+    });
+    let mut read = Vec::new();
+    while !writers.is_empty() {
+        read.push(world.either(read.len()).get("m").await.unwrap());
+        writers.try_join_next().transpose().unwrap();
+    }
+
+    let events = world.a().events("m").await;
+    for message in read {
+        let until = events.partition_point(|event| event.sequence <= message.sequence);
+        assert!(
+            message == state_of(&events[..until]),
+            "at {}",
+            message.cursor
+        );
     }
 }

@@ -1,0 +1,89 @@
+//! Loading messages.
+//!
+//! What a function answers is copied and hashed on the way through Lua, which
+//! takes four times as long as reading a long text takes. So long texts are read
+//! by themselves, after the message. The text of an open block only grows until
+//! the revision changes: if that is the same afterwards, the first bytes of what
+//! was read are the text that belongs to the message.
+
+use redis::Value;
+
+use super::{Loaded, Store, StoreError, reply::parse, snapshot};
+use crate::domain::ids::MessageId;
+
+/// How long the texts of a message may be together for its function to answer
+/// them: from about here on a second journey is the shorter way.
+const SHORT_TEXTS_BYTES: i64 = 8 * 1024;
+
+impl Store {
+    /// Loads a message; none where there is no such message.
+    pub async fn load(&self, message: &MessageId) -> Result<Option<Loaded>, StoreError> {
+        let mut loaded = self.load_all(std::slice::from_ref(message)).await?;
+        Ok(loaded.pop().flatten())
+    }
+
+    /// Loads messages, in the same order.
+    pub async fn load_all(
+        &self,
+        messages: &[MessageId],
+    ) -> Result<Vec<Option<Loaded>>, StoreError> {
+        let mut calls = redis::pipe();
+        for message in messages {
+            calls.add_command(self.load_call(message, SHORT_TEXTS_BYTES));
+        }
+        let answers = self.link.read(&calls).await?;
+        let mut all = Vec::with_capacity(messages.len());
+        for (message, answer) in messages.iter().zip(answers) {
+            all.push(match snapshot::parse(answer, self, message)? {
+                Some((loaded, lengths)) if !lengths.is_empty() => {
+                    self.add_texts(loaded, &lengths).await?
+                }
+                whole => whole.map(|(loaded, _)| loaded),
+            });
+        }
+        Ok(all)
+    }
+
+    fn load_call(&self, message: &MessageId, bytes_max: i64) -> redis::Cmd {
+        let mut call = self.functions.read("load", &self.keys.of_message(message));
+        call.arg(bytes_max);
+        call
+    }
+
+    /// Adds to a message the texts of its open blocks, which had these lengths.
+    async fn add_texts(
+        &self,
+        mut loaded: Loaded,
+        lengths: &[usize],
+    ) -> Result<Option<Loaded>, StoreError> {
+        let message = &mut loaded.message;
+        let mut calls = redis::pipe();
+        for block in message.open_blocks() {
+            calls.cmd("GET").arg(self.keys.text(&message.id, &block.id));
+        }
+        calls
+            .cmd("HGET")
+            .arg(self.keys.message(&message.id))
+            .arg("revision");
+        let mut texts = self.link.read(&calls).await?;
+        let revision: Option<u64> = parse(texts.pop().unwrap_or_default())?;
+        if revision != Some(loaded.revision) {
+            return self.load_at_once(&message.id).await;
+        }
+        for (text, length) in texts.iter_mut().zip(lengths) {
+            if let Value::BulkString(bytes) = text {
+                bytes.truncate(*length);
+            }
+        }
+        snapshot::fill_texts(message, texts)?;
+        Ok(Some(loaded))
+    }
+
+    /// Loads a message whose long texts were written to while they were read.
+    async fn load_at_once(&self, message: &MessageId) -> Result<Option<Loaded>, StoreError> {
+        let call = self.load_call(message, i64::MAX);
+        let answer = self.link.read_one(call).await?;
+        let whole = snapshot::parse(answer, self, message)?;
+        Ok(whole.map(|(loaded, _)| loaded))
+    }
+}
