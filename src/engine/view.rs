@@ -18,8 +18,8 @@ pub struct View {
 
 impl View {
     /// The message for clients, cut to fit into one frame.
-    pub fn to_v1(&self) -> v1::Message {
-        message_to_v1(&self.message, self.text.clone(), self.is_truncated)
+    pub fn to_v1(self) -> v1::Message {
+        message_to_v1(&self.message, self.text, self.is_truncated)
     }
 }
 

@@ -5,9 +5,9 @@ use std::marker::PhantomData;
 
 use tonic::{
     Status,
-    codec::{BufferSettings, Codec, DecodeBuf, Decoder},
+    codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
-use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
+use tonic_prost::{ProstCodec, ProstDecoder};
 
 use crate::api::status::invalid;
 
@@ -34,11 +34,11 @@ where
 {
     type Encode = T;
     type Decode = U;
-    type Encoder = ProstEncoder<T>;
+    type Encoder = ResponseEncoder<T>;
     type Decoder = RequestDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstCodec::<T, U>::raw_encoder(buffers())
+        ResponseEncoder(PhantomData)
     }
 
     fn decoder(&mut self) -> Self::Decoder {
@@ -48,6 +48,25 @@ where
 
 fn buffers() -> BufferSettings {
     BufferSettings::new(BUFFER_BYTES, CHUNK_BYTES)
+}
+
+/// Makes room for all of an answer before it is written, which prost does not:
+/// a large one would be copied each time that its buffer grows.
+pub(super) struct ResponseEncoder<T>(PhantomData<T>);
+
+impl<T: prost::Message> Encoder for ResponseEncoder<T> {
+    type Item = T;
+    type Error = Status;
+
+    fn encode(&mut self, answer: T, bytes: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        bytes.reserve(answer.encoded_len());
+        answer.encode_raw(bytes);
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
+    }
 }
 
 /// Refuses what is no `U` as the caller's mistake, which prost does not.
