@@ -50,6 +50,11 @@ fn from_refusal(refusal: &Refusal) -> Status {
             return invalid_because("REQUEST_ID_REUSED", "request_id", &refusal.to_string());
         }
         Refusal::WriterFenced { .. } => (Aborted, "WRITER_FENCED"),
+        Refusal::WriterPresent { writer, expires } => {
+            metadata.push(("writer_id", writer.to_string()));
+            metadata.push(("lease_expire_time", expires.to_rfc3339()));
+            (FailedPrecondition, "WRITER_PRESENT")
+        }
         Refusal::OffsetMismatch { offset, length } => {
             metadata.push(("offset", offset.to_string()));
             metadata.push(("length", length.to_string()));

@@ -1,5 +1,7 @@
 //! What a client may ask of a message.
 
+use std::time::Duration;
+
 use super::{
     Metadata,
     content::{Block, Content, ContentKind},
@@ -70,6 +72,25 @@ pub enum Command {
         /// Why, for people.
         reason: String,
     },
+    /// Ask that the message be cancelled.
+    RequestCancel {
+        /// Why, for people.
+        reason: String,
+        /// How long the writer has to end the message itself.
+        grace: Duration,
+    },
+}
+
+impl Command {
+    /// Whether only the writer of a message may give it, where there is one. Who
+    /// has claimed a task is not the writer: the attempt is their fence.
+    pub fn is_of_writer(&self) -> bool {
+        match self {
+            Self::RequestCancel { .. } => false,
+            Self::UpdateTask(update) => update.attempt == 0,
+            _ => true,
+        }
+    }
 }
 
 /// Text for a block.

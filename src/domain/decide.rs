@@ -27,7 +27,7 @@ pub fn create(command: &CreateMessage, now: Time) -> Vec<Change> {
     }];
     changes.extend(command.blocks.iter().flat_map(|block| added(block, now)));
     if command.complete {
-        changes.push(ended(MessageState::Completed, ""));
+        changes.push(ended(MessageState::Completed, EndReason::Client, ""));
     }
     changes
 }
@@ -38,13 +38,13 @@ impl Message {
     /// Repeats come first, then an ended message, the fence, and the rules of
     /// blocks and tasks.
     pub fn decide(&self, command: &Command, fence: u64, now: Time) -> Decision {
-        if self.has_carried_out(command) {
+        if self.has_carried_out(command, now) {
             return Ok(Vec::new());
         }
         if self.is_terminal() {
             return Err(Refusal::MessageTerminal { state: self.state });
         }
-        if fence != self.fence {
+        if command.is_of_writer() && fence != self.fence {
             return Err(Refusal::WriterFenced { fence });
         }
         match command {
@@ -55,21 +55,30 @@ impl Message {
                 name: name.clone(),
                 data: data.clone(),
             }]),
-            Command::End { state, error } => Ok(self.end(*state, error, now)),
+            Command::End { state, error } => Ok(self.end(*state, EndReason::Client, error, now)),
             Command::StartTask(start) => self.start_task(start, now),
             Command::UpdateTask(update) => self.update_task(update, now),
             Command::CancelTask { id, reason } => self.cancel_task(id, reason, now),
+            Command::RequestCancel { reason, grace } => Ok(vec![Change::CancelRequested {
+                reason: reason.clone(),
+                deadline: now + *grace,
+            }]),
         }
     }
 
     /// Whether the message shows that the command was carried out: only for
     /// those that end something, which need no request id for it.
-    fn has_carried_out(&self, command: &Command) -> bool {
+    fn has_carried_out(&self, command: &Command, now: Time) -> bool {
         match command {
             Command::End { state, .. } => self.state == *state,
             Command::CancelTask { id, .. } => self
                 .task(id)
                 .is_some_and(|task| task.status == TaskStatus::Cancelled),
+            // Another request can only bring the deadline forward.
+            Command::RequestCancel { grace, .. } => {
+                let deadline = self.cancel_deadline;
+                self.is_terminal() || deadline.is_some_and(|deadline| deadline <= now + *grace)
+            }
             Command::UpdateTask(update) => self.task(&update.id).is_some_and(|task| {
                 task.status.is_terminal()
                     && update.status == Some(task.status)
@@ -173,7 +182,14 @@ impl Message {
         Ok(with_text(Change::ContentUpdated, block, content))
     }
 
-    fn end(&self, state: MessageState, error: &str, now: Time) -> Vec<Change> {
+    /// The changes that end the message.
+    pub(super) fn end(
+        &self,
+        state: MessageState,
+        reason: EndReason,
+        error: &str,
+        now: Time,
+    ) -> Vec<Change> {
         let mut changes: Vec<_> = self
             .open_tasks()
             .flat_map(|task| self.cancelled(task, "message ended", now))
@@ -182,7 +198,7 @@ impl Message {
             let message = error.to_owned();
             changes.push(Change::Failed { message });
         }
-        changes.push(ended(state, error));
+        changes.push(ended(state, reason, error));
         changes
     }
 
@@ -383,10 +399,10 @@ fn open_block(id: &BlockId, now: Time) -> Block {
     }
 }
 
-fn ended(state: MessageState, error: &str) -> Change {
+fn ended(state: MessageState, reason: EndReason, error: &str) -> Change {
     Change::Ended {
         state,
-        reason: EndReason::Client,
+        reason,
         error: error.to_owned(),
         sealed: Vec::new(),
     }

@@ -77,6 +77,13 @@ pub enum Change {
     TaskFailed(Task),
     /// A task was cancelled.
     TaskCancelled(Task),
+    /// Somebody asked that the message be cancelled.
+    CancelRequested {
+        /// Why, for people.
+        reason: String,
+        /// When the message is cancelled, unless it has ended by then.
+        deadline: Time,
+    },
     /// Something went wrong.
     Failed {
         /// What, for people.

@@ -9,6 +9,7 @@ use super::{
     cursor::Cursor,
     event::{Change, Event},
     ids::{BlockId, MessageId, SessionId, TaskId, UserId},
+    lease::Lease,
     task::Task,
 };
 
@@ -41,6 +42,11 @@ pub struct Message {
     pub ending: Option<Ending>,
     /// Which writer may write; 0 where anybody may.
     pub fence: u64,
+    /// Who that is. A right, no part of the conversation: neither it nor the
+    /// fence is in the log.
+    pub lease: Option<Lease>,
+    /// When the message is cancelled, where somebody asked for that.
+    pub cancel_deadline: Option<Time>,
     /// The last event.
     pub head: Cursor,
 }
@@ -83,6 +89,8 @@ impl Message {
             create_time: first.time,
             ending: None,
             fence: 0,
+            lease: None,
+            cancel_deadline: None,
             head: first.cursor(),
         })
     }
@@ -112,6 +120,7 @@ impl Message {
                     *old = task.clone();
                 }
             }
+            Change::CancelRequested { deadline, .. } => self.cancel_deadline = Some(*deadline),
             Change::Ended {
                 state,
                 reason,
@@ -151,6 +160,11 @@ impl Message {
     /// Whether nothing can follow.
     pub fn is_terminal(&self) -> bool {
         self.state != MessageState::Streaming
+    }
+
+    /// Whether somebody asked that it be cancelled.
+    pub fn cancel_requested(&self) -> bool {
+        self.cancel_deadline.is_some()
     }
 
     /// The block of this id.

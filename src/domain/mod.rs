@@ -7,8 +7,10 @@ pub mod command;
 pub mod content;
 pub mod cursor;
 pub mod decide;
+mod due;
 pub mod event;
 pub mod ids;
+pub mod lease;
 pub mod limits;
 pub mod message;
 pub mod offload;
@@ -17,6 +19,8 @@ pub mod refusal;
 pub mod session;
 mod state;
 pub mod task;
+#[cfg(test)]
+mod testing;
 
 /// A point in time, in UTC, exact to the microsecond.
 pub type Time = chrono::DateTime<chrono::Utc>;

@@ -1,7 +1,8 @@
 //! Why the service refuses what it was asked.
 
 use super::{
-    ids::{BlockId, MessageId, SessionId, TaskId},
+    Time,
+    ids::{BlockId, Label, MessageId, SessionId, TaskId},
     message::MessageState,
     task::TaskStatus,
 };
@@ -36,6 +37,8 @@ pub enum Refusal {
     RequestIdReused,
     #[error("fence {fence} is not the current writer's")]
     WriterFenced { fence: u64 },
+    #[error("{writer} is the message's writer until {expires}")]
+    WriterPresent { writer: Label, expires: Time },
     #[error("text is {length} bytes long, not {offset}")]
     OffsetMismatch { offset: u64, length: u64 },
     #[error("block {0} is sealed")]

@@ -114,8 +114,10 @@ impl Engine {
                 first,
                 block,
                 offset,
+                cancel_requested,
             } => {
-                outcomes.extend(places(batch, first, &block, offset).map(Ok));
+                let written = places(batch, first, &block, offset, cancel_requested);
+                outcomes.extend(written.map(Ok));
                 batch.len()
             }
             Appended::Applied {
@@ -154,15 +156,21 @@ impl Engine {
                 first,
                 block,
                 offset,
+                cancel_requested,
             } => {
                 return Ok(AppendOutcome {
-                    receipt: Receipt::new(first),
+                    receipt: Receipt::new(first, cancel_requested),
                     block,
                     offset,
                 });
             }
-            Appended::Repeated { cursor, detail } => {
-                return from_detail(Receipt::of_repeat(cursor), &detail);
+            Appended::Repeated {
+                cursor,
+                detail,
+                cancel_requested,
+            } => {
+                let receipt = Receipt::of_repeat(cursor, cancel_requested);
+                return from_detail(receipt, &detail);
             }
             Appended::Applied { block, offset, .. } => {
                 return self.applied(wanted, block, offset).await;
@@ -195,7 +203,7 @@ impl Engine {
         Ok(AppendOutcome {
             receipt: Receipt {
                 deduplicated: true,
-                ..Receipt::new(loaded.message.head)
+                ..Receipt::of(&loaded.message)
             },
             block,
             offset,
@@ -305,6 +313,7 @@ fn places<'a>(
     first: Cursor,
     block: &'a BlockId,
     offset: u64,
+    cancel_requested: bool,
 ) -> impl Iterator<Item = AppendOutcome> + 'a {
     let mut offset = offset;
     batch
@@ -314,10 +323,7 @@ fn places<'a>(
             let begin = offset;
             offset += wanted.delta.len() as u64;
             AppendOutcome {
-                receipt: Receipt::new(Cursor {
-                    sequence,
-                    time: first.time,
-                }),
+                receipt: Receipt::new(Cursor { sequence, ..first }, cancel_requested),
                 block: block.clone(),
                 offset: begin,
             }

@@ -92,7 +92,7 @@ impl Engine {
         touched?;
         if committed? != Committed::Exists {
             return Ok(Created {
-                receipt: Receipt::new(message.head),
+                receipt: Receipt::of(&message),
                 view: self.view(message).await?,
                 created: true,
             });
@@ -128,7 +128,7 @@ impl Engine {
         Ok(Created {
             receipt: Receipt {
                 deduplicated: true,
-                ..Receipt::new(message.head)
+                ..Receipt::of(&message)
             },
             view: self.view(message).await?,
             created: false,

@@ -17,6 +17,7 @@ mod notices;
 mod replays;
 mod sessions;
 mod step;
+mod sweeper;
 mod view;
 mod watch;
 mod watch_session;
@@ -53,15 +54,17 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// A service on this store, whose watches follow this hub. Its task ends
-    /// when the last clone is dropped.
+    /// A service on this store, whose watches follow this hub. Its tasks end
+    /// after the hub has begun to drain and the last clone is dropped.
     pub fn start(store: Store, hub: Hub, tasks: &mut JoinSet<()>) -> Self {
-        Self {
+        let engine = Self {
             committer: Committer::start(store.clone(), tasks),
             replays: Replays::default(),
             store,
             hub,
-        }
+        };
+        tasks.spawn(engine.clone().sweep_forever(engine.hub.drain().clone()));
+        engine
     }
 
     /// What is followed here.

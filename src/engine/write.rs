@@ -52,23 +52,31 @@ pub struct Receipt {
     pub sequence: u64,
     /// It had been made before.
     pub deduplicated: bool,
+    /// Somebody asked that the message be cancelled.
+    pub cancel_requested: bool,
 }
 
 impl Receipt {
-    pub(super) fn new(cursor: Cursor) -> Self {
+    pub(super) fn new(cursor: Cursor, cancel_requested: bool) -> Self {
         Self {
             cursor: cursor.to_string(),
             sequence: cursor.sequence,
             deduplicated: false,
+            cancel_requested,
         }
     }
 
-    pub(super) fn of_repeat(cursor: String) -> Self {
+    pub(super) fn of(message: &Message) -> Self {
+        Self::new(message.head, message.cancel_requested())
+    }
+
+    pub(super) fn of_repeat(cursor: String, cancel_requested: bool) -> Self {
         let sequence = cursor.split('-').next().and_then(|text| text.parse().ok());
         Self {
             sequence: sequence.unwrap_or_default(),
             cursor,
             deduplicated: true,
+            cancel_requested,
         }
     }
 }
@@ -106,24 +114,37 @@ impl Engine {
             if changes.is_empty() {
                 return Ok(repeated(loaded.message, detail));
             }
-            if let Some(written) = self.commit(request, &loaded, changes, detail, now).await? {
-                return Ok(written);
+            let mut before = loaded.message.clone();
+            if !command.is_of_writer() {
+                before.visited(now);
+            }
+            let repeat = request.repeat.as_ref();
+            let repeat = repeat.map(|(id, print)| (id, print.as_str(), detail.as_str()));
+            let committed = self.commit(&loaded, before, changes, repeat, now).await?;
+            if let Some(message) = committed {
+                return Ok(Written {
+                    receipt: Receipt::of(&message),
+                    message,
+                    detail,
+                });
             }
         }
         Err(EngineError::Contended)
     }
 
-    /// Writes a decision; none where it no longer stands.
-    async fn commit(
+    /// Writes what was decided on a loaded message: `before`, in which only the
+    /// right to write may be another, with these changes. None where the decision
+    /// no longer stands.
+    pub(super) async fn commit(
         &self,
-        request: &Request,
         loaded: &Loaded,
+        before: Message,
         mut changes: Vec<Change>,
-        detail: String,
+        request: Option<(&RequestId, &str, &str)>,
         now: Time,
-    ) -> Result<Option<Written>, EngineError> {
+    ) -> Result<Option<Message>, EngineError> {
         let blobs = offload(Some(&loaded.message), &mut changes, clock::fresh_content);
-        let mut after = loaded.message.clone();
+        let mut after = before;
         apply_all(&mut after, &changes, now);
         check_size(after.blocks.iter(), after.tasks.iter())?;
         let commit = Commit {
@@ -132,23 +153,16 @@ impl Engine {
             changes: &changes,
             time: now,
             blobs: &blobs,
-            request: request
-                .repeat
-                .as_ref()
-                .map(|(id, fingerprint)| (id, fingerprint.as_str(), detail.as_str())),
+            request,
         };
         match self.store.commit(commit).await? {
             Committed::Done(sequence) => {
                 // Text that others appended meanwhile has moved our events on.
-                after.head.sequence = sequence;
-                Ok(Some(Written {
-                    receipt: Receipt::new(after.head),
-                    message: after,
-                    detail,
-                }))
+                after.head.sequence = sequence.max(after.head.sequence);
+                Ok(Some(after))
             }
             Committed::Conflict | Committed::Exists => Ok(None),
-            Committed::Missing => Err(Refusal::MessageUnknown(request.message.clone()).into()),
+            Committed::Missing => Err(Refusal::MessageUnknown(after.id).into()),
         }
     }
 
@@ -172,7 +186,7 @@ fn recall(request: &Request, loaded: &Loaded) -> Result<Option<Written>, Refusal
     match loaded.recall(id) {
         None => Ok(None),
         Some(repeat) if repeat.fingerprint == *fingerprint => Ok(Some(Written {
-            receipt: Receipt::of_repeat(repeat.cursor),
+            receipt: Receipt::of_repeat(repeat.cursor, loaded.message.cancel_requested()),
             message: loaded.message.clone(),
             detail: repeat.detail,
         })),
@@ -189,7 +203,10 @@ fn detail(command: &Command, message: &Message, changes: &[Change]) -> String {
         Command::StartTask(StartTask { id, .. })
         | Command::UpdateTask(UpdateTask { id, .. })
         | Command::CancelTask { id, .. } => id.to_string(),
-        Command::UpdateContent(_) | Command::Publish { .. } | Command::End { .. } => String::new(),
+        Command::UpdateContent(_)
+        | Command::Publish { .. }
+        | Command::End { .. }
+        | Command::RequestCancel { .. } => String::new(),
     }
 }
 
@@ -198,7 +215,7 @@ fn repeated(message: Message, detail: String) -> Written {
     Written {
         receipt: Receipt {
             deduplicated: true,
-            ..Receipt::new(message.head)
+            ..Receipt::of(&message)
         },
         message,
         detail,

@@ -7,7 +7,7 @@ use redis::{Cmd, Value};
 use super::{
     Store, StoreError,
     deltas::{DeltaEntry, entries},
-    known::Target,
+    known::{Target, parse_fence, says_cancel},
     reply::{Outcome, parse},
 };
 use crate::domain::{
@@ -59,6 +59,8 @@ pub enum Appended {
         block: BlockId,
         /// Length of the text before.
         offset: u64,
+        /// Somebody asked that the message be cancelled.
+        cancel_requested: bool,
     },
     /// It was written before under the same request id.
     Repeated {
@@ -66,6 +68,8 @@ pub enum Appended {
         cursor: String,
         /// Block and offset then.
         detail: String,
+        /// Somebody asked that the message be cancelled.
+        cancel_requested: bool,
     },
     /// The text, or its beginning, stands at the expected offset already, and
     /// nothing was appended.
@@ -164,7 +168,10 @@ impl Store {
                 let again = self.link.write(&self.append_call(append)).await?;
                 self.parse(again, append)
             }
-            place => Place::parse(place)?.appended(append, Some(&target.block)),
+            place => {
+                let place = Place::parse(place)?;
+                place.appended(append, Some(&target.block), target.cancel_requested)
+            }
         }
     }
 
@@ -208,10 +215,12 @@ impl Store {
             Value::Array(refusal) => parse_refusal(Outcome::parse(Value::Array(refusal))?),
             place => {
                 let place = Place::parse(place)?;
+                let mut cancel_requested = false;
                 if let Some(guard) = &place.guard {
+                    cancel_requested = says_cancel(guard);
                     self.learn(append.message, guard.clone());
                 }
-                place.appended(append, append.block)
+                place.appended(append, append.block, cancel_requested)
             }
         }
     }
@@ -287,6 +296,7 @@ impl Place {
         self,
         append: &Append<'_>,
         expected: Option<&BlockId>,
+        cancel_requested: bool,
     ) -> Result<Appended, StoreError> {
         let named = self.block.as_deref();
         let block = match expected {
@@ -300,6 +310,7 @@ impl Place {
             },
             offset: self.offset,
             block,
+            cancel_requested,
         })
     }
 }
@@ -310,6 +321,7 @@ fn parse_refusal(mut outcome: Outcome) -> Result<Appended, StoreError> {
         "repeat" => Appended::Repeated {
             cursor: outcome.take()?,
             detail: outcome.take()?,
+            cancel_requested: parse_fence(&outcome.take::<String>()?)?.1,
         },
         "applied" => Appended::Applied {
             block: block(outcome.take()?)?,

@@ -21,7 +21,7 @@ pub struct Commit<'a> {
     pub before: Option<&'a Loaded>,
     /// The message with the changes applied.
     pub after: &'a Message,
-    /// What was decided; at least one.
+    /// What was decided; none where only the right to write changes.
     pub changes: &'a [Change],
     /// When.
     pub time: Time,
@@ -35,7 +35,7 @@ pub struct Commit<'a> {
 /// What became of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Committed {
-    /// It is written; the sequence of its last event.
+    /// It is written; the sequence of its last event, 0 where there is none.
     Done(u64),
     /// Somebody else was first: load and decide anew.
     Conflict,
@@ -78,7 +78,8 @@ impl Store {
             .map(|b| self.keys.content(&b.id))
             .collect();
         let [message, text_prefix] = self.keys.of_message(&after.id);
-        let mut keys = vec![message.as_str(), text_prefix.as_str()];
+        let due = self.keys.due();
+        let mut keys = vec![message.as_str(), text_prefix.as_str(), due];
         keys.extend(contents.iter().map(String::as_str));
         let mut call = self.functions.write("commit", &keys);
 
@@ -102,6 +103,8 @@ impl Store {
         call.arg(request).arg(fingerprint).arg(detail);
 
         let before = commit.before.map(|before| &before.message);
+        call.arg(after.id.as_str())
+            .arg(self.due_argument(before, after, commit.time));
         list(&mut call, &lengths(before, after));
         list(&mut call, &encode(commit.changes, commit.time));
         let mut fields = changed_fields(before, after, &log);

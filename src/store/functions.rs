@@ -14,7 +14,7 @@ const MILLIS_MAX: u64 = 1_000 * 365 * 24 * 60 * 60 * 1_000;
 /// for all others they are comments.
 const PUBLISHING: &str = "--push ";
 
-const SOURCES: [&str; 14] = [
+const SOURCES: [&str; 16] = [
     include_str!("functions/prelude.lua"),
     include_str!("functions/append.lua"),
     include_str!("functions/extend.lua"),
@@ -24,6 +24,8 @@ const SOURCES: [&str; 14] = [
     include_str!("functions/look.lua"),
     include_str!("functions/keep.lua"),
     include_str!("functions/delete.lua"),
+    include_str!("functions/take_due.lua"),
+    include_str!("functions/postpone.lua"),
     include_str!("functions/create_session.lua"),
     include_str!("functions/change_session.lua"),
     include_str!("functions/admit.lua"),

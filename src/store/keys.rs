@@ -9,6 +9,7 @@
 //! | `session:{id}` | hash | a session | 7 days, sliding |
 //! | `session:{id}:messages` | zset | its messages by create time, in µs | with the session |
 //! | `user:{id}:sessions` | zset | a user's sessions by last activity, in µs | with the sessions |
+//! | `due` | zset | messages to which something happens by itself, by when, in µs | - |
 //! | `content:{id}` | hash | content over 10,000 bytes: type, size, sha256, user, data | 7 days, at least its message's |
 //!
 //! Braces mark what is filled in, they are not part of the keys. Channels, which
@@ -31,9 +32,11 @@
 //! | `task:0000` … | a task, as protobuf `Task` |
 //! | `open` | the blocks that text can be appended to, apart by spaces |
 //! | `tail` | the one among them that an append goes to which names none |
-//! | `guard` | while it is streaming: fence, tail, session and user, apart by spaces |
+//! | `guard` | while it is streaming: fence, tail, session, user and, once a cancel was requested, `cancel`, apart by spaces |
 //! | `contents` | keys of its content out of line, apart by spaces |
-//! | `fence` | which writer may write, 0 for anybody |
+//! | `fence` | which writer may write, 0 for anybody; once a cancel was requested, followed by ` cancel` |
+//! | `lease` | who that is, and for how long: see store/snapshot.rs |
+//! | `cancel` | when a requested cancel is carried out (µs) |
 //! | `revision` | changes with every write but appended text |
 //! | `repeats` | the last 64 request ids and what they were answered |
 //! | `schema` | version of this layout: 1 |
@@ -91,6 +94,10 @@ impl Keys {
 
     pub(super) fn session_messages(&self, id: &SessionId) -> String {
         format!("session:{id}:messages")
+    }
+
+    pub(super) fn due(&self) -> &'static str {
+        "due"
     }
 
     /// A pattern of all indexes of messages, and the session in such a key.

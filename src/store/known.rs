@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::keys::Keys;
+use super::{StoreError, keys::Keys};
 use crate::domain::{
     ids::{BlockId, MessageId, SessionId, UserId},
     message::{Message, MessageState},
@@ -19,6 +19,7 @@ pub(super) struct Target {
     /// of it changes.
     pub(super) guard: String,
     pub(super) fence: u64,
+    pub(super) cancel_requested: bool,
     pub(super) user: UserId,
     /// The block that an append goes to which names none, and whose text is the
     /// third key.
@@ -42,6 +43,7 @@ impl Target {
         let session = SessionId::parse(parts.next()?).ok()?;
         let user = UserId::parse(parts.next()?).ok()?;
         Some(Self {
+            cancel_requested: says_cancel(&guard),
             keys: [
                 keys.message(message),
                 keys.log(&session, message),
@@ -67,7 +69,37 @@ pub(super) fn guard(message: &Message) -> String {
         user,
         ..
     } = message;
-    format!("{fence} {tail} {session} {user}")
+    let cancel = cancel(message);
+    format!("{fence} {tail} {session} {user}{cancel}")
+}
+
+/// Whether a field `guard` says that a cancel was requested.
+pub(super) fn says_cancel(guard: &str) -> bool {
+    guard.split(' ').nth(4).is_some()
+}
+
+/// The field `fence` of a message: on what an append depends that knows nothing
+/// of it.
+pub(super) fn fence(message: &Message) -> String {
+    format!("{}{}", message.fence, cancel(message))
+}
+
+/// How the field `fence` ends, and `guard`, once a cancel was requested.
+fn cancel(message: &Message) -> &'static str {
+    match message.cancel_deadline {
+        None => "",
+        Some(_) => " cancel",
+    }
+}
+
+/// What the field `fence` of a message says: the fence, and whether a cancel was
+/// requested.
+pub(super) fn parse_fence(field: &str) -> Result<(u64, bool), StoreError> {
+    let (fence, cancel) = match field.split_once(' ') {
+        None => (field, false),
+        Some((fence, _)) => (fence, true),
+    };
+    Ok((fence.parse().map_err(StoreError::corrupt)?, cancel))
 }
 
 /// The messages that this process writes to.

@@ -7,6 +7,7 @@ use redis::Value;
 use super::{
     Store, StoreError,
     keys::Keys,
+    known::parse_fence,
     log::first_cursor,
     reply::{elements, parse, scored},
 };
@@ -63,6 +64,10 @@ impl Loaded {
 pub struct Vitals {
     /// Whether it is still being written.
     pub state: MessageState,
+    /// Which writer may write; 0 where anybody may.
+    pub fence: u64,
+    /// Somebody asked that it be cancelled.
+    pub cancel_requested: bool,
 }
 
 /// How a message lies in Redis.
@@ -82,7 +87,7 @@ impl Store {
         let mut calls = redis::pipe();
         for message in messages {
             let key = self.keys.message(message);
-            calls.cmd("HMGET").arg(key).arg("status");
+            calls.cmd("HMGET").arg(key).arg("status").arg("fence");
         }
         let answers = self.link.read(&calls).await?;
         answers.into_iter().map(parse_vitals).collect()
@@ -95,9 +100,10 @@ impl Store {
         message: &MessageId,
         session: &SessionId,
     ) -> Result<bool, StoreError> {
-        let keys = [self.keys.message(message), self.keys.text_prefix(message)];
-        let mut call = self.functions.write("delete", &[&keys[0], &keys[1]]);
-        call.arg(session.as_str());
+        let [hash, text_prefix] = self.keys.of_message(message);
+        let keys = [hash.as_str(), text_prefix.as_str(), self.keys.due()];
+        let mut call = self.functions.write("delete", &keys);
+        call.arg(session.as_str()).arg(message.as_str());
         let deleted: bool = parse(self.link.repeatable(&call).await?)?;
         self.forget_messages(session, std::slice::from_ref(message))
             .await?;
@@ -244,12 +250,17 @@ impl Store {
 }
 
 fn parse_vitals(answer: Value) -> Result<Option<Vitals>, StoreError> {
-    let [status] = elements(answer)?;
-    let status: Option<String> = parse(status)?;
+    let [status, fence] = elements(answer)?;
+    let (status, fence): (Option<String>, Option<String>) = (parse(status)?, parse(fence)?);
     let unknown = || StoreError::corrupt("the status of a message is unknown");
     let vitals = status.map(|status| {
         let state = MessageState::named(&status).ok_or_else(unknown)?;
-        Ok(Vitals { state })
+        let (fence, cancel_requested) = parse_fence(&fence.unwrap_or_default())?;
+        Ok(Vitals {
+            state,
+            fence,
+            cancel_requested,
+        })
     });
     vitals.transpose()
 }

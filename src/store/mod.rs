@@ -7,6 +7,7 @@ mod append;
 mod commit;
 mod content;
 mod deltas;
+mod due;
 mod error;
 mod feed;
 mod functions;
@@ -27,6 +28,7 @@ pub use self::{
     append::{Append, Appended, Delta},
     commit::{Commit, Committed},
     content::ReadContent,
+    due::Due,
     error::StoreError,
     feed::{Feed, FeedItem, READ_ENTRIES_MAX, Read},
     log::{Entry, Log, Look, Page, Placed, Resume},

@@ -1,6 +1,6 @@
 //! The fields of a message's hash, written and read.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use prost::Message as _;
 use redis::Value;
@@ -8,7 +8,7 @@ use redis::Value;
 use super::{
     Loaded, Store, StoreError,
     keys::SCHEMA,
-    known::guard,
+    known::{fence, guard, parse_fence},
     log::last_cursor,
     reply::{array, elements, parse as parse_value},
 };
@@ -16,7 +16,8 @@ use crate::{
     domain::{
         Time,
         content::{Block, BlockState, Content},
-        ids::{MessageId, SessionId, UserId},
+        ids::{Label, MessageId, SessionId, UserId},
+        lease::Lease,
         message::{EndReason, Ending, Message, MessageState, Role},
         task::Task,
     },
@@ -77,7 +78,7 @@ fn scalars(message: &Message, log: &str) -> Vec<(&'static str, String)> {
     let mut fields = vec![
         ("status", message.state.name().to_owned()),
         ("log", log.to_owned()),
-        ("fence", message.fence.to_string()),
+        ("fence", fence(message)),
         (
             "tail",
             message
@@ -100,12 +101,48 @@ fn scalars(message: &Message, log: &str) -> Vec<(&'static str, String)> {
     if let Some(parent) = &message.parent {
         fields.push(("parent", parent.to_string()));
     }
+    if let Some(lease) = &message.lease {
+        fields.push(("lease", lease_to_text(lease)));
+    }
+    if let Some(deadline) = message.cancel_deadline {
+        fields.push(("cancel", micros(deadline)));
+    }
     if let Some(ending) = &message.ending {
         fields.push(("ended", micros(ending.time)));
         fields.push(("end_reason", ending.reason.name().to_owned()));
         fields.push(("error", ending.error.clone()));
     }
     fields
+}
+
+/// Writer, times to live and of grace in milliseconds, when it was renewed and
+/// when somebody else wrote, in microseconds.
+fn lease_to_text(lease: &Lease) -> String {
+    let Lease {
+        writer,
+        ttl,
+        grace,
+        renewed,
+        others,
+    } = lease;
+    let (ttl, grace, renewed) = (ttl.as_millis(), grace.as_millis(), micros(*renewed));
+    let others = others.map(micros).unwrap_or_default();
+    format!("{writer} {ttl} {grace} {renewed} {others}")
+}
+
+fn lease_from_text(text: &str) -> Option<Lease> {
+    let mut parts = text.split(' ');
+    let writer = Label::parse(parts.next()?).ok()?;
+    let mut number = || parts.next().filter(|part| !part.is_empty())?.parse().ok();
+    let (ttl, grace): (i64, i64) = (number()?, number()?);
+    let (renewed, others) = (number()?, number());
+    Some(Lease {
+        writer,
+        ttl: Duration::from_millis(u64::try_from(ttl).ok()?),
+        grace: Duration::from_millis(u64::try_from(grace).ok()?),
+        renewed: Time::from_timestamp_micros(renewed)?,
+        others: others.and_then(Time::from_timestamp_micros),
+    })
 }
 
 fn micros(time: Time) -> String {
@@ -148,7 +185,9 @@ pub(super) fn parse(
             .transpose()?,
         create_time: fields.time("created")?,
         ending: fields.ending()?,
-        fence: fields.number("fence")?,
+        fence: parse_fence(fields.text("fence")?)?.0,
+        lease: fields.lease()?,
+        cancel_deadline: fields.optional_time("cancel")?,
     };
     let mut texts = array(texts)?;
     let lengths = match texts.first() {
@@ -199,6 +238,20 @@ impl Fields {
         let micros = self.text(name)?.parse().map_err(StoreError::corrupt)?;
         Time::from_timestamp_micros(micros)
             .ok_or_else(|| StoreError::Corrupt(format!("field {name} is no time")))
+    }
+
+    fn optional_time(&self, name: &str) -> Result<Option<Time>, StoreError> {
+        let is_there = self.0.contains_key(name);
+        is_there.then(|| self.time(name)).transpose()
+    }
+
+    fn lease(&self) -> Result<Option<Lease>, StoreError> {
+        if !self.0.contains_key("lease") {
+            return Ok(None);
+        }
+        let lease = lease_from_text(self.text("lease")?);
+        let unknown = || StoreError::corrupt("the lease of a message cannot be read");
+        lease.ok_or_else(unknown).map(Some)
     }
 
     fn id<T, E: ToString>(

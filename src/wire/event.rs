@@ -145,6 +145,16 @@ fn payload_to_v1(change: &Change) -> (EventType, Payload) {
             let cancelled = v1::TaskCancelled { task };
             (EventType::TaskCancelled, Payload::TaskCancelled(cancelled))
         }
+        Change::CancelRequested { reason, deadline } => {
+            let request = v1::CancelRequested {
+                reason: reason.clone(),
+                deadline: Some(time_to_v1(*deadline)),
+            };
+            (
+                EventType::CancelRequested,
+                Payload::CancelRequested(request),
+            )
+        }
         Change::Failed { message } => {
             let message = message.clone();
             (EventType::Error, Payload::Error(v1::Error { message }))
@@ -227,9 +237,10 @@ fn change_from_v1(payload: Payload) -> Result<Change, Malformed> {
             name: Label::parse(&custom.name).map_err(|e| Malformed::new("name", e))?,
             data: metadata_from_v1(custom.data.as_ref(), "data")?,
         },
-        Payload::CancelRequested(_) => {
-            return Err(Malformed::new("payload", "is not known to this version"));
-        }
+        Payload::CancelRequested(request) => Change::CancelRequested {
+            reason: request.reason,
+            deadline: time_from_v1(request.deadline.as_ref(), "deadline")?,
+        },
     })
 }
 

@@ -65,7 +65,7 @@ pub fn message_to_v1(message: &Message, text: String, text_truncated: bool) -> v
             .as_ref()
             .map(|ending| ending.error.clone())
             .unwrap_or_default(),
-        cancel_requested: false,
+        cancel_requested: message.cancel_requested(),
         sequence: message.head.sequence,
         cursor: message.head.to_string(),
     };

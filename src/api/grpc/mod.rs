@@ -74,7 +74,7 @@ fn result(receipt: Receipt) -> v1::WriteResult {
         cursor: receipt.cursor,
         sequence: receipt.sequence,
         deduplicated: receipt.deduplicated,
-        cancel_requested: false,
+        cancel_requested: receipt.cancel_requested,
     }
 }
 

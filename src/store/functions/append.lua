@@ -22,9 +22,9 @@
                               fingerprint
   Log:        the entries
   Returns     "<sequence of the first event> <offset> <block>", with " <guard>"
-              where that was asked for, or one of these words and what belongs
-              to it:
-              repeat    cursor, detail
+              where that was asked for or a cancel was requested, or one of these
+              words and what belongs to it:
+              repeat    cursor, detail, field `fence`
               applied   block, offset, how many bytes of the text stand there
                         already; nothing was appended
               missing | terminal | fenced | reused | corrupt
@@ -65,15 +65,19 @@ local function append(keys, args)
       if fingerprint and not is_single then
         return { 'split' }
       elseif fingerprint then
-        return fingerprint == args[at + 3] and { 'repeat', cursor, detail } or { 'reused' }
+        return fingerprint == args[at + 3] and { 'repeat', cursor, detail, held[2] } or { 'reused' }
       end
     end
   end
   if held[1] ~= 'streaming' then
     return { 'terminal', held[1] }
   end
+  local is_cancelled = false
   if held[2] ~= args[3] then
-    return { 'fenced' }
+    is_cancelled = held[2] == args[3] .. ' cancel'
+    if not is_cancelled then
+      return { 'fenced' }
+    end
   end
   if block == '' then
     return { 'unopened' }
@@ -126,8 +130,10 @@ local function append(keys, args)
     end
     if args[rest] == '1' then
       refresh(message, keys[2])
-      answer = answer .. ' ' .. (call('HGET', message, 'guard') or '')
     end
+  end
+  if is_cancelled or rest and args[rest] == '1' then
+    answer = answer .. ' ' .. (call('HGET', message, 'guard') or '')
   end
   return answer
 end

@@ -4,7 +4,8 @@
 
   Keys:       1  message      hash    the snapshot
               2  text prefix  string  this .. block id is the key of its text
-              3+ contents     hashes  to be written
+              3  due          zset    of what happens by itself
+              4+ contents     hashes  to be written
   Arguments:  revision        that was loaded; '' where the message is created
               revision        from now on
               log             its key
@@ -12,30 +13,37 @@
               request id      '' for none
               fingerprint     of the request
               detail          what its repeat is answered with
+              message         its id
+              due             when something happens to it by itself, in
+                              microseconds; '' to leave that as it is, '-' where
+                              nothing will
               then lists, each led by its length:
               lengths         block, length that its text must have
-              entries         events, how many they are
+              entries         events, how many they are; perhaps none
               fields          name, value
               texts           block, 'set' | 'append' | 'drop', text
               contents        bytes, or '' and block whose text is moved there;
                               size, media type, sha256, owner
   Log:        the entries
-  Bell:       rung where the status is written: the message is new, or has ended
-  Returns     ok        sequence of the last event
+  Bell:       rung where the status or the fence is written: the message is new,
+              has ended, has another writer or is to be cancelled
+  Returns     ok        sequence of the last event, '0' where none was added
               missing | exists | conflict | corrupt
 ]]
 local function commit(keys, args)
   local call = redis.call
   local message, text_prefix, log = keys[1], keys[2], args[3]
-  local place = 7
+  local place = 9
   local function next_argument()
     place = place + 1
     return args[place]
   end
   local function each(visit)
-    for index = 1, tonumber(next_argument()) do
+    local length = tonumber(next_argument())
+    for index = 1, length do
       visit(index)
     end
+    return length
   end
 
   local revision = call('HGET', message, 'revision')
@@ -60,20 +68,20 @@ local function commit(keys, args)
     call('DEL', log)
   end
   local sequence
-  each(function()
+  local entries = each(function()
     local events, n = next_argument(), next_argument()
     local is_first = args[1] == '' and not sequence
     local first = (is_first and begin_log or add_entry)(log, events, n)
     sequence = first and string.format('%d', first + n - 1)
   end)
-  if not sequence then
+  if not sequence and entries > 0 then
     return { 'corrupt' }
   end
   local rings = false
   each(function()
     local name, value = next_argument(), next_argument()
     call('HSET', message, name, value)
-    rings = rings or name == 'status'
+    rings = rings or name == 'status' or name == 'fence'
   end)
   call('HSET', message, 'revision', args[2])
 
@@ -95,9 +103,9 @@ local function commit(keys, args)
     if block ~= '' then
       bytes = moved[block]
     end
-    call('HSET', keys[2 + index], 'type', next_argument(), 'size', next_argument(),
+    call('HSET', keys[3 + index], 'type', next_argument(), 'size', next_argument(),
       'sha256', next_argument(), 'user', next_argument(), 'data', bytes)
-    call('PEXPIRE', keys[2 + index], CONTENT_TTL)
+    call('PEXPIRE', keys[3 + index], CONTENT_TTL)
   end)
 
   if args[5] ~= '' then
@@ -105,11 +113,16 @@ local function commit(keys, args)
     local cursor = sequence .. '-' .. args[4]
     call('HSET', message, 'repeats', remember(repeats, args[5], args[6], cursor, args[7]))
   end
+  if args[9] == '-' then
+    call('ZREM', keys[3], args[8])
+  elseif args[9] ~= '' then
+    call('ZADD', keys[3], args[9], args[8])
+  end
   refresh(message, text_prefix)
   if rings then
     ring(message)
   end
-  return { 'ok', sequence }
+  return { 'ok', sequence or '0' }
 end
 
 register('commit', commit)

@@ -3,7 +3,9 @@
 
   Keys:       1  message      hash    the snapshot
               2  text prefix  string  this .. block id is the key of its text
+              3  due          zset    of what happens by itself
   Arguments:  1  session      that the message must be of
+              2  message      its id
   Log:        erased; one entry stays a while, whose field is `deleted`, since
               a key that is erased does not wake those who read it
   Bell:       rung
@@ -28,6 +30,7 @@ local function delete(keys, args)
     end
   end
   call('DEL', keys[1], log)
+  call('ZREM', keys[3], args[2])
   for block in string.gmatch(held[2] or '', '%S+') do
     call('DEL', keys[2] .. block)
   end
