@@ -1,5 +1,7 @@
 //! What the service accepts. GetServerInfo tells clients.
 
+use std::time::Duration;
+
 /// Longest id, in bytes.
 pub const ID_BYTES_MAX: usize = 128;
 /// Longest metadata, params or custom event data, in bytes of JSON.
@@ -37,6 +39,18 @@ pub const LINE_BYTES_MAX: usize = 1_024;
 pub const NAME_BYTES_MAX: usize = 128;
 /// Most attempts at a task where a request names no number.
 pub const ATTEMPTS_DEFAULT: u32 = 5;
+/// Shortest time that a writer lease may last: a writer needs it to renew.
+pub const WRITER_TTL_MIN: Duration = Duration::from_millis(100);
+/// Longest time that a writer lease may last: so long a reader may wait for a
+/// writer that is gone.
+pub const WRITER_TTL_MAX: Duration = Duration::from_secs(60 * 60);
+/// How long a writer lease lasts where a request names no time.
+pub const WRITER_TTL_DEFAULT: Duration = Duration::from_secs(30);
+/// How long a writer has to end a message that is to be cancelled, where a
+/// request names no time.
+pub const CANCEL_GRACE_DEFAULT: Duration = Duration::from_secs(10);
+/// The longest that it can be given.
+pub const CANCEL_GRACE_MAX: Duration = Duration::from_secs(60 * 60);
 /// Request ids that a message remembers.
 pub const REPEATS_MAX: usize = 64;
 /// Most events in one entry of a log: a reader looks this far back for the

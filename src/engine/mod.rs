@@ -22,6 +22,7 @@ mod view;
 mod watch;
 mod watch_session;
 mod write;
+mod writers;
 
 pub use self::clock::{fresh_id, now};
 pub use self::{
@@ -37,12 +38,31 @@ pub use self::{
     watch::WatchRequest,
     watch_session::SessionPlace,
     write::{Receipt, Request, Written},
+    writers::{WriterGrant, WriterRequest},
 };
+
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
 use self::{committer::Committer, replays::Replays};
 use crate::{store::Store, tail::Hub};
+
+/// What the service does by itself, and when.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// How long a writer lease that has run out can still be renewed or taken,
+    /// before the message is interrupted.
+    pub writer_grace: Duration,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            writer_grace: Duration::from_secs(5),
+        }
+    }
+}
 
 /// The service, without its doors. Cloning shares it.
 #[derive(Clone)]
@@ -51,20 +71,27 @@ pub struct Engine {
     hub: Hub,
     committer: Committer,
     replays: Replays,
+    options: EngineOptions,
 }
 
 impl Engine {
     /// A service on this store, whose watches follow this hub. Its tasks end
     /// after the hub has begun to drain and the last clone is dropped.
-    pub fn start(store: Store, hub: Hub, tasks: &mut JoinSet<()>) -> Self {
+    pub fn start(store: Store, hub: Hub, options: EngineOptions, tasks: &mut JoinSet<()>) -> Self {
         let engine = Self {
             committer: Committer::start(store.clone(), tasks),
             replays: Replays::default(),
             store,
             hub,
+            options,
         };
         tasks.spawn(engine.clone().sweep_forever(engine.hub.drain().clone()));
         engine
+    }
+
+    /// What the service does by itself, and when.
+    pub fn options(&self) -> &EngineOptions {
+        &self.options
     }
 
     /// What is followed here.

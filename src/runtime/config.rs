@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum, builder::FalseyValueParser};
 pub use super::redis_url::RedisUrl;
 
 use super::{serve::ServiceOptions, telemetry::LogFormat};
-use crate::store::StoreOptions;
+use crate::{engine::EngineOptions, store::StoreOptions};
 
 /// The longest duration that a setting accepts: a century.
 const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -138,6 +138,22 @@ pub struct ServeArgs {
     )]
     pub tail: TailMode,
 
+    /// How long a message may go on without its writer after the writer's lease
+    /// has run out.
+    ///
+    /// The writer can come back until then, or another one take its place. After
+    /// it the message is ended as INTERRUPTED. More than the clocks of two
+    /// instances may differ.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "THROUGHLINE_WRITER_GRACE",
+        hide_env_values = true,
+        default_value = "5s",
+        value_parser = duration
+    )]
+    pub writer_grace: Duration,
+
     /// How often a watch without events says that it is alive.
     ///
     /// Less than the idle timeout of any proxy in between, which is often 60s.
@@ -233,6 +249,9 @@ impl ServeArgs {
                 retained_entries: self.retained_events,
                 publishes: self.tail == TailMode::Push,
             },
+            engine: EngineOptions {
+                writer_grace: self.writer_grace,
+            },
             heartbeat: self.heartbeat,
             stall_timeout: self.stall_timeout,
             drain_timeout: self.drain_timeout,
@@ -296,6 +315,7 @@ mod tests {
         assert_eq!(flags.store.session_ttl, service.store.session_ttl);
         assert_eq!(flags.store.retained_entries, service.store.retained_entries);
         assert_eq!(flags.store.publishes, service.store.publishes);
+        assert_eq!(flags.engine.writer_grace, service.engine.writer_grace);
         assert_eq!(flags.heartbeat, service.heartbeat);
         assert_eq!(flags.stall_timeout, service.stall_timeout);
         assert_eq!(flags.drain_timeout, service.drain_timeout);

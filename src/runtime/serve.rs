@@ -13,7 +13,7 @@ use tracing::{error, info};
 use super::{connection, drain, health, redis_url::RedisUrl, reflection};
 use crate::{
     api::{self, deadline::DeadlineLayer, media_type::GrpcOnlyLayer, stall::Stalls},
-    engine::Engine,
+    engine::{Engine, EngineOptions},
     store::{Store, StoreError, StoreOptions},
     tail::Hub,
 };
@@ -31,6 +31,8 @@ pub struct ServiceOptions {
     pub redis: RedisUrl,
     /// How long things are kept there.
     pub store: StoreOptions,
+    /// What is done by itself, and when.
+    pub engine: EngineOptions,
     /// How often a silent watch says that it is alive.
     pub heartbeat: Duration,
     /// How long a watch may go unread before it is ended.
@@ -48,6 +50,7 @@ impl ServiceOptions {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             redis,
             store: StoreOptions::default(),
+            engine: EngineOptions::default(),
             heartbeat: Duration::from_secs(15),
             stall_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(8),
@@ -134,7 +137,7 @@ impl Service {
         let mut tasks = JoinSet::new();
         let heartbeat = options.heartbeat;
         let hub = Hub::start(store.clone(), heartbeat, self.drain.clone(), &mut tasks);
-        let engine = Engine::start(store.clone(), hub, &mut tasks);
+        let engine = Engine::start(store.clone(), hub, options.engine.clone(), &mut tasks);
         let drain = self.drain.clone();
         self.spawn_essential("background work", async move {
             // Before the drain one that ends is missed as much as all of them.

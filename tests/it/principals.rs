@@ -6,7 +6,7 @@ use std::time::Duration;
 use throughline::{
     api::{self, stall::Stalls},
     domain::{ids::UserId, principal::Principal},
-    engine::Engine,
+    engine::{Engine, EngineOptions},
     proto as v1,
     store::{Store, StoreOptions},
     tail::Hub,
@@ -26,7 +26,7 @@ async fn known_as(world: &World, user: &str) -> Clients {
     let mut tasks = JoinSet::new();
     let drain = CancellationToken::new();
     let hub = Hub::start(store.clone(), Duration::from_secs(1), drain, &mut tasks);
-    let engine = Engine::start(store, hub, &mut tasks);
+    let engine = Engine::start(store, hub, EngineOptions::default(), &mut tasks);
     let user = Principal::User(UserId::parse(user).unwrap());
     let identify = move |mut request: Request<()>| {
         request.extensions_mut().insert(user.clone());

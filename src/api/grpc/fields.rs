@@ -1,5 +1,7 @@
 //! Fields of requests: parsed once, refused by name.
 
+use std::{ops::RangeInclusive, time::Duration};
+
 use prost_types::Struct;
 use sha2::{Digest, Sha256};
 use tonic::Status;
@@ -13,7 +15,7 @@ use crate::{
         principal::Principal,
     },
     engine::{Request, fresh_id},
-    wire::values::metadata_from_v1,
+    wire::values::{duration_from_v1, metadata_from_v1},
 };
 
 /// An id that must be there.
@@ -88,6 +90,24 @@ pub(super) fn length_within(field: &str, length: usize, max: usize) -> Result<()
 /// A value of an enum that this version knows.
 pub(super) fn known<T: TryFrom<i32>>(field: &str, value: i32) -> Result<T, Status> {
     T::try_from(value).map_err(|_| invalid(field, format!("has no value {value}")))
+}
+
+/// A duration that may be left out.
+pub(super) fn optional_duration(
+    field: &str,
+    duration: Option<&prost_types::Duration>,
+    range: RangeInclusive<Duration>,
+) -> Result<Option<Duration>, Status> {
+    let Some(duration) = duration else {
+        return Ok(None);
+    };
+    let duration = duration_from_v1(duration, field)?;
+    if !range.contains(&duration) {
+        let (min, max) = range.into_inner();
+        let problem = format!("must be between {min:?} and {max:?}");
+        return Err(invalid(field, problem));
+    }
+    Ok(Some(duration))
 }
 
 /// A page size: 0 means the default, too many mean the most.

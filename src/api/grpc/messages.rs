@@ -14,7 +14,7 @@ use super::{
     writes::{self, Write},
 };
 use crate::{
-    api::status::{from_engine, invalid, unimplemented},
+    api::status::{from_engine, invalid},
     domain::{
         content::ContentRef,
         cursor::{Position, Start},
@@ -23,7 +23,11 @@ use crate::{
     },
     engine::{Cleanup, ContentSource, Engine, PageRequest, Written},
     proto as v1,
-    wire::{content::reference_to_v1, values::duration_from_v1},
+    wire::{
+        content::reference_to_v1,
+        message::state_to_v1,
+        values::{duration_from_v1, time_to_v1},
+    },
 };
 
 pub(super) struct Messages(pub(super) Engine);
@@ -168,16 +172,34 @@ impl MessageService for Messages {
 
     async fn request_cancel(
         &self,
-        _: Request<v1::RequestCancelRequest>,
+        request: Request<v1::RequestCancelRequest>,
     ) -> Answer<v1::RequestCancelResponse> {
-        Err(unimplemented("RequestCancel"))
+        let (principal, request) = open(request);
+        let written = self
+            .write(writes::request_cancel(principal, request)?)
+            .await?;
+        Ok(Response::new(v1::RequestCancelResponse {
+            state: state_to_v1(written.message.state).into(),
+            result: Some(result(written.receipt)),
+        }))
     }
 
     async fn acquire_writer(
         &self,
-        _: Request<v1::AcquireWriterRequest>,
+        request: Request<v1::AcquireWriterRequest>,
     ) -> Answer<v1::AcquireWriterResponse> {
-        Err(unimplemented("AcquireWriter"))
+        let (principal, request) = open(request);
+        let wanted = writes::acquire_writer(&request)?;
+        let granted = self
+            .0
+            .acquire_writer(&principal, &wanted)
+            .await
+            .map_err(from_engine)?;
+        Ok(Response::new(v1::AcquireWriterResponse {
+            fence: granted.fence,
+            lease_expire_time: Some(time_to_v1(granted.lease_expire_time)),
+            message: Some(granted.view.to_v1()),
+        }))
     }
 
     async fn list_events(

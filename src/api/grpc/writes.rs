@@ -1,5 +1,7 @@
 //! Requests that write, as the engine understands them.
 
+use std::time::Duration;
+
 use tonic::Status;
 
 use super::{blocks, fields};
@@ -13,7 +15,7 @@ use crate::{
         principal::Principal,
         task::TaskStatus,
     },
-    engine::{AppendRequest, Request},
+    engine::{AppendRequest, Request, WriterRequest},
     proto as v1,
     wire::{content::kind_from_v1, message::role_from_v1, task::status_from_v1},
 };
@@ -145,6 +147,36 @@ pub(super) fn end_message(
             state,
             error: request.error,
         },
+    })
+}
+
+pub(super) fn request_cancel(
+    principal: Principal,
+    mut request: v1::RequestCancelRequest,
+) -> Result<Write, Status> {
+    let request_id = std::mem::take(&mut request.request_id);
+    let id = &request.message_id;
+    let envelope = fields::request(principal, "RequestCancel", id, 0, &request_id, &request)?;
+    fields::text("reason", &request.reason, limits::LINE_BYTES_MAX)?;
+    let range = Duration::ZERO..=limits::CANCEL_GRACE_MAX;
+    let grace = fields::optional_duration("grace", request.grace.as_ref(), range)?;
+    Ok(Write {
+        request: envelope,
+        command: Command::RequestCancel {
+            reason: request.reason,
+            grace: grace.unwrap_or(limits::CANCEL_GRACE_DEFAULT),
+        },
+    })
+}
+
+pub(super) fn acquire_writer(request: &v1::AcquireWriterRequest) -> Result<WriterRequest, Status> {
+    let range = limits::WRITER_TTL_MIN..=limits::WRITER_TTL_MAX;
+    let ttl = fields::optional_duration("ttl", request.ttl.as_ref(), range)?;
+    Ok(WriterRequest {
+        message: fields::id("message_id", &request.message_id, MessageId::parse)?,
+        writer: fields::id("writer_id", &request.writer_id, Label::parse)?,
+        ttl: ttl.unwrap_or(limits::WRITER_TTL_DEFAULT),
+        takeover: request.takeover,
     })
 }
 
