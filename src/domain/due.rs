@@ -20,6 +20,12 @@ impl Message {
         times.into_iter().flatten().min()
     }
 
+    /// Whether a requested cancel is to be carried out.
+    pub fn is_cancel_due(&self, now: Time) -> bool {
+        let deadline = self.cancel_deadline;
+        !self.is_terminal() && deadline.is_some_and(|deadline| deadline <= now)
+    }
+
     /// The changes that time has brought about by `now`; none where nothing is
     /// due.
     pub fn settle(&self, now: Time) -> Vec<Change> {

@@ -95,6 +95,15 @@ impl Message {
         })
     }
 
+    /// The message once nobody may write it.
+    pub fn fenced_off(&self, now: Time) -> Self {
+        Self {
+            fence: self.next_fence(now),
+            lease: None,
+            ..self.clone()
+        }
+    }
+
     /// Greater than any before, also than those of an earlier message of this id,
     /// or of a history that a failover has lost.
     fn next_fence(&self, now: Time) -> u64 {
@@ -166,6 +175,15 @@ mod tests {
         };
         let taken = successor.leased(&force, at(10)).unwrap();
         assert!(taken.fence > successor.fence, "also within a microsecond");
+    }
+
+    #[test]
+    fn who_was_fenced_off_must_take_the_right_to_write_anew() {
+        let leased = message().leased(&claim("w1"), at(0)).unwrap();
+        let off = leased.fenced_off(at(1));
+        assert!(off.fence > leased.fence);
+        let again = off.leased(&claim("w1"), at(1)).unwrap();
+        assert!(again.fence > off.fence);
     }
 
     #[test]

@@ -42,8 +42,8 @@ pub struct Message {
     pub ending: Option<Ending>,
     /// Which writer may write; 0 where anybody may.
     pub fence: u64,
-    /// Who that is. A right, no part of the conversation: neither it nor the
-    /// fence is in the log.
+    /// Who that is; none where anybody may, or nobody. A right, no part of the
+    /// conversation: neither it nor the fence is in the log.
     pub lease: Option<Lease>,
     /// When the message is cancelled, where somebody asked for that.
     pub cancel_deadline: Option<Time>,

@@ -32,7 +32,7 @@ pub use self::{
     events::EventPage,
     listing::{MessagePage, PageRequest, SessionPage},
     messages::{Cleanup, Created},
-    notices::{Notice, Notices},
+    notices::{News, Notice, Notices},
     step::Step,
     view::View,
     watch::WatchRequest,

@@ -31,6 +31,9 @@ const CONCURRENCY: usize = 16;
 /// A message that changes all the time is decided on so often before it is left
 /// for later.
 const DECISIONS_MAX: usize = 16;
+/// Before this one, who appends to a message that is to be cancelled is fenced
+/// off: appended all the time, it could never be ended.
+const DECISION_AFTER_FENCE: usize = 4;
 
 impl Engine {
     /// Settles what comes due, until stopped.
@@ -91,7 +94,7 @@ impl Engine {
     /// Does what is due by now. Returns the message as it then is; none where it
     /// is gone.
     async fn settle_due(&self, id: &MessageId) -> Result<Option<Message>, EngineError> {
-        for _ in 0..DECISIONS_MAX {
+        for round in 0..DECISIONS_MAX {
             let Some(loaded) = self.store.load(id).await? else {
                 return Ok(None);
             };
@@ -99,6 +102,10 @@ impl Engine {
             let changes = loaded.message.settle(now);
             if changes.is_empty() {
                 return Ok(Some(loaded.message));
+            }
+            if round == DECISION_AFTER_FENCE && loaded.message.is_cancel_due(now) {
+                self.fence_off(&loaded, now).await?;
+                continue;
             }
             let mut before = loaded.message.clone();
             before.visited(now);

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use super::{Engine, EngineError, View, clock};
-use crate::domain::{
-    Time,
-    ids::{Label, MessageId},
-    lease::Claim,
-    principal::Principal,
+use crate::{
+    domain::{
+        Time,
+        ids::{Label, MessageId},
+        lease::Claim,
+        principal::Principal,
+    },
+    store::Loaded,
 };
 
 /// How often a claim is decided on before others are let go first. Only other
@@ -68,5 +71,12 @@ impl Engine {
             }
         }
         Err(EngineError::Contended)
+    }
+
+    /// Takes the right to write from all who append to a message.
+    pub(super) async fn fence_off(&self, loaded: &Loaded, now: Time) -> Result<(), EngineError> {
+        let leased = loaded.message.fenced_off(now);
+        let committed = self.commit(loaded, leased, Vec::new(), None, now);
+        committed.await.map(drop)
     }
 }

@@ -101,8 +101,9 @@ fn scalars(message: &Message, log: &str) -> Vec<(&'static str, String)> {
     if let Some(parent) = &message.parent {
         fields.push(("parent", parent.to_string()));
     }
-    if let Some(lease) = &message.lease {
-        fields.push(("lease", lease_to_text(lease)));
+    if message.fence != 0 {
+        let lease = message.lease.as_ref().map(lease_to_text);
+        fields.push(("lease", lease.unwrap_or_default()));
     }
     if let Some(deadline) = message.cancel_deadline {
         fields.push(("cancel", micros(deadline)));
@@ -249,9 +250,11 @@ impl Fields {
         if !self.0.contains_key("lease") {
             return Ok(None);
         }
-        let lease = lease_from_text(self.text("lease")?);
         let unknown = || StoreError::corrupt("the lease of a message cannot be read");
-        lease.ok_or_else(unknown).map(Some)
+        match self.text("lease")? {
+            "" => Ok(None),
+            text => lease_from_text(text).ok_or_else(unknown).map(Some),
+        }
     }
 
     fn id<T, E: ToString>(

@@ -78,6 +78,10 @@ fn limits_to_v1(engine: &Engine) -> v1::Limits {
         message_ttl: Some(duration_to_v1(options.message_ttl)),
         content_ttl: Some(duration_to_v1(options.content_ttl)),
         session_ttl: Some(duration_to_v1(options.session_ttl)),
+        min_writer_ttl: Some(duration_to_v1(limits::WRITER_TTL_MIN)),
+        max_writer_ttl: Some(duration_to_v1(limits::WRITER_TTL_MAX)),
+        writer_grace: Some(duration_to_v1(engine.options().writer_grace)),
+        max_cancel_grace: Some(duration_to_v1(limits::CANCEL_GRACE_MAX)),
         heartbeat_interval: Some(duration_to_v1(engine.hub().heartbeat())),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::{
     domain::ids::MessageId,
-    engine::{Engine, Notice, Notices},
+    engine::{Engine, News, Notice, Notices},
     proto::{self as v1, write_ack::Outcome, write_message_response::Response},
     wire::message::state_to_v1,
 };
@@ -19,10 +19,21 @@ pub(super) struct WriteNotices {
 /// Writes of one message, one after the other.
 struct Run {
     message: Option<MessageId>,
+    fence: Option<u64>,
     effect: Effect,
     unanswered: usize,
     /// One of them was made.
     is_made: bool,
+}
+
+/// What a write is about.
+pub(super) struct Target<'a> {
+    /// Which message; none where the write was not understood.
+    pub(super) message: Option<&'a MessageId>,
+    /// The fence that it depends on.
+    pub(super) fence: Option<u64>,
+    /// What it does.
+    pub(super) effect: Effect,
 }
 
 /// What a write does to whether its message goes on.
@@ -41,20 +52,24 @@ impl WriteNotices {
         }
     }
 
-    /// Remembers of which messages the writes are that are answered next, and
-    /// what each does; a write that was not understood is of none.
-    pub(super) fn expect<'a>(
-        &mut self,
-        writes: impl Iterator<Item = (Option<&'a MessageId>, Effect)>,
-    ) {
-        for (message, effect) in writes {
+    /// Remembers what the writes are about that are answered next.
+    pub(super) fn expect<'a>(&mut self, writes: impl Iterator<Item = Target<'a>>) {
+        for target in writes {
+            let Target {
+                message,
+                fence,
+                effect,
+            } = target;
             let continues = |run: &&mut Run| {
-                run.message.as_ref() == message && [run.effect, effect] == [Effect::Nothing; 2]
+                run.message.as_ref() == message
+                    && run.fence == fence
+                    && [run.effect, effect] == [Effect::Nothing; 2]
             };
             match self.runs.back_mut().filter(continues) {
                 Some(run) => run.unanswered += 1,
                 None => self.runs.push_back(Run {
                     message: message.cloned(),
+                    fence,
                     effect,
                     unanswered: 1,
                     is_made: false,
@@ -73,9 +88,12 @@ impl WriteNotices {
             && let Some(message) = &run.message
         {
             run.is_made = true;
+            let fence = run.fence;
             match run.effect {
                 Effect::Begins if !result.deduplicated => self.notices.created(message),
-                Effect::Begins | Effect::Nothing => self.notices.wrote(message),
+                Effect::Begins | Effect::Nothing => {
+                    self.notices.wrote(message, fence, result.cancel_requested);
+                }
                 Effect::Ends => self.notices.ended(message),
             }
         }
@@ -87,14 +105,20 @@ impl WriteNotices {
 
     /// Waits for a notice; none where there will be none before the next write.
     pub(super) async fn next(&mut self) -> Option<v1::WriteMessageResponse> {
-        let Notice { message, ended } = self.notices.next().await?;
+        let Notice { message, news } = self.notices.next().await?;
+        let News {
+            cancel_requested,
+            fenced,
+            ended,
+            gone,
+        } = news;
+        let ended = ended.map_or(v1::MessageState::Unspecified, state_to_v1);
         let notice = v1::WriteNotice {
             message_id: message.to_string(),
-            ended: ended
-                .map_or(v1::MessageState::Unspecified, state_to_v1)
-                .into(),
-            gone: ended.is_none(),
-            ..Default::default()
+            cancel_requested,
+            fenced,
+            ended: ended.into(),
+            gone,
         };
         Some(v1::WriteMessageResponse {
             response: Some(Response::Notice(notice)),

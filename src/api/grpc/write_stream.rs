@@ -12,7 +12,7 @@ use tonic::{Status, Streaming};
 use tonic_types::StatusExt;
 
 use super::{
-    notices::{Effect, WriteNotices},
+    notices::{Effect, Target, WriteNotices},
     result,
     writes::{self, Write},
 };
@@ -84,25 +84,41 @@ enum Parsed {
     Create(SessionId, MessageId, CreateMessage),
 }
 
-/// Which message a write is of, and what it does to it.
-fn target(asked: &Asked) -> (Option<&MessageId>, Effect) {
-    match asked {
-        Ok(Parsed::Append(append)) => (Some(&append.request.message), Effect::Nothing),
+/// What a write is about.
+fn target(asked: &Asked) -> Target<'_> {
+    let (message, fence, effect) = match asked {
+        Ok(Parsed::Append(append)) => {
+            let request = &append.request;
+            (&request.message, Some(request.fence), Effect::Nothing)
+        }
         Ok(Parsed::Write(write)) => {
-            let effect = match &write.command {
+            let Write { request, command } = write.as_ref();
+            let effect = match command {
                 Command::End { .. } => Effect::Ends,
                 _ => Effect::Nothing,
             };
-            (Some(&write.request.message), effect)
+            let fence = command.is_of_writer().then_some(request.fence);
+            (&request.message, fence, effect)
         }
         Ok(Parsed::Create(_, message, command)) => {
             let effect = match command.complete {
                 true => Effect::Ends,
                 false => Effect::Begins,
             };
-            (Some(message), effect)
+            (message, Some(0), effect)
         }
-        Err(_) => (None, Effect::Nothing),
+        Err(_) => {
+            return Target {
+                message: None,
+                fence: None,
+                effect: Effect::Nothing,
+            };
+        }
+    };
+    Target {
+        message: Some(message),
+        fence,
+        effect,
     }
 }
 
