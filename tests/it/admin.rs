@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use throughline::{proto as v1, store::StoreOptions};
+use throughline::{proto as v1, store::StoreOptions, wire::values::duration_to_v1};
 use tonic::{Code, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -48,6 +48,10 @@ fn seconds(seconds: i64) -> Option<prost_types::Duration> {
     Some(prost_types::Duration { seconds, nanos: 0 })
 }
 
+fn millis(millis: u64) -> Option<prost_types::Duration> {
+    Some(duration_to_v1(std::time::Duration::from_millis(millis)))
+}
+
 #[tokio::test]
 async fn the_server_tells_its_version_and_its_limits() {
     const DAY: i64 = 24 * 3_600;
@@ -72,10 +76,11 @@ async fn the_server_tells_its_version_and_its_limits() {
         message_ttl: seconds(DAY),
         content_ttl: seconds(7 * DAY),
         session_ttl: seconds(7 * DAY),
-        heartbeat_interval: Some(prost_types::Duration {
-            seconds: 0,
-            nanos: 200_000_000,
-        }),
+        heartbeat_interval: millis(200),
+        min_writer_ttl: millis(100),
+        max_writer_ttl: seconds(3_600),
+        writer_grace: millis(500),
+        max_cancel_grace: seconds(3_600),
     };
     assert_eq!(info.limits, Some(limits));
 }
@@ -251,11 +256,5 @@ async fn what_this_version_does_not_offer_says_so() {
             assert_eq!(reason(&status), "METHOD_NOT_OFFERED");
         })*};
     }
-    not_offered!(
-        RequestCancelRequest,
-        AcquireWriterRequest,
-        SubmitTaskRequest,
-        ClaimTaskRequest,
-        RenewTaskRequest,
-    );
+    not_offered!(SubmitTaskRequest, ClaimTaskRequest, RenewTaskRequest,);
 }

@@ -73,6 +73,15 @@ macro_rules! requests {
                 message_id: "m".into(),
                 ..Default::default()
             },
+            v1::RequestCancelRequest {
+                message_id: "m".into(),
+                ..Default::default()
+            },
+            v1::AcquireWriterRequest {
+                message_id: "m".into(),
+                writer_id: "w".into(),
+                ..Default::default()
+            },
             v1::ListEventsRequest {
                 message_id: "m".into(),
                 ..Default::default()

@@ -21,7 +21,7 @@ async fn stream_that_wrote(clients: &Clients, messages: &[&str]) -> WriteStream 
 }
 
 /// The next that the stream tells, which must be a notice.
-async fn notice(stream: &mut WriteStream) -> v1::WriteNotice {
+pub(crate) async fn notice(stream: &mut WriteStream) -> v1::WriteNotice {
     let response = soon("a notice", stream.acks.message()).await.unwrap();
     match response.expect("the stream goes on").response {
         Some(Response::Notice(notice)) => notice,

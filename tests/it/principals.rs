@@ -151,6 +151,15 @@ async fn what_is_another_users_cannot_be_told_from_what_does_not_exist() {
             message_id: message(id),
             ..Default::default()
         },
+        |id| v1::RequestCancelRequest {
+            message_id: message(id),
+            ..Default::default()
+        },
+        |id| v1::AcquireWriterRequest {
+            message_id: message(id),
+            writer_id: "w".into(),
+            ..Default::default()
+        },
         |id| v1::ListEventsRequest {
             message_id: message(id),
             ..Default::default()

@@ -1,5 +1,6 @@
 //! Rows for what writes messages, but for the blocks they carry.
 
+use prost_types::Duration;
 use throughline::proto as v1;
 
 use super::table::Table;
@@ -11,6 +12,8 @@ pub(super) async fn rows(table: &mut Table) {
     envelopes(table).await;
     publish_event(table).await;
     end_message(table).await;
+    request_cancel(table).await;
+    acquire_writer(table).await;
 }
 
 async fn create_message(table: &mut Table) {
@@ -109,6 +112,53 @@ async fn publish_event(table: &mut Table) {
     table.required_id("name", &good, |r| &mut r.name).await;
     table.object("data", &good, |r| &mut r.data).await;
     table.id("request_id", &good, |r| &mut r.request_id).await;
+}
+
+async fn request_cancel(table: &mut Table) {
+    const REASON_BYTES_MAX: usize = 1_024;
+    let good = v1::RequestCancelRequest {
+        message_id: "m".into(),
+        ..Default::default()
+    };
+    table
+        .required_id("message_id", &good, |r| &mut r.message_id)
+        .await;
+    table.id("request_id", &good, |r| &mut r.request_id).await;
+    table
+        .text("reason", REASON_BYTES_MAX, &good, |r| &mut r.reason)
+        .await;
+    table.duration("grace", &good, |r| &mut r.grace).await;
+    let request = v1::RequestCancelRequest {
+        grace: Some(Duration {
+            seconds: 3_600,
+            nanos: 1,
+        }),
+        ..good
+    };
+    table.row("grace", "too long", request).await;
+}
+
+async fn acquire_writer(table: &mut Table) {
+    let good = v1::AcquireWriterRequest {
+        message_id: "m".into(),
+        writer_id: "w".into(),
+        ..Default::default()
+    };
+    table
+        .required_id("message_id", &good, |r| &mut r.message_id)
+        .await;
+    table
+        .required_id("writer_id", &good, |r| &mut r.writer_id)
+        .await;
+    table.duration("ttl", &good, |r| &mut r.ttl).await;
+    for (seconds, nanos) in [(0, 0), (0, 99_999_999), (3_600, 1)] {
+        let request = v1::AcquireWriterRequest {
+            ttl: Some(Duration { seconds, nanos }),
+            ..good.clone()
+        };
+        let what = format!("{seconds} s {nanos} ns");
+        table.row("ttl", &what, request).await;
+    }
 }
 
 async fn end_message(table: &mut Table) {

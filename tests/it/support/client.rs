@@ -1,5 +1,7 @@
 //! Clients, and the calls that many tests make.
 
+use std::time::Duration;
+
 use throughline::{
     domain::{
         ids::{MessageId, SessionId, UserId},
@@ -10,7 +12,7 @@ use throughline::{
         message_service_client::MessageServiceClient, session_service_client::SessionServiceClient,
         task_service_client::TaskServiceClient,
     },
-    wire::event::event_from_v1,
+    wire::{event::event_from_v1, values::duration_to_v1},
 };
 use tonic::{Code, Status, transport::Channel};
 use tonic_health::pb::health_client::HealthClient;
@@ -172,6 +174,52 @@ impl Clients {
             .delete_message(request)
             .await
             .map(drop)
+    }
+
+    /// Takes the right to write a message.
+    pub async fn acquire(
+        &self,
+        message: &str,
+        writer: &str,
+        ttl: Duration,
+    ) -> Result<v1::AcquireWriterResponse> {
+        self.acquire_with(v1::AcquireWriterRequest {
+            message_id: message.into(),
+            writer_id: writer.into(),
+            ttl: Some(duration_to_v1(ttl)),
+            takeover: false,
+        })
+        .await
+    }
+
+    pub async fn acquire_with(
+        &self,
+        request: v1::AcquireWriterRequest,
+    ) -> Result<v1::AcquireWriterResponse> {
+        let response = self.messages.clone().acquire_writer(request).await?;
+        Ok(response.into_inner())
+    }
+
+    /// Asks that a message be cancelled.
+    pub async fn cancel(
+        &self,
+        message: &str,
+        grace: Duration,
+    ) -> Result<v1::RequestCancelResponse> {
+        self.cancel_with(v1::RequestCancelRequest {
+            message_id: message.into(),
+            grace: Some(duration_to_v1(grace)),
+            ..Default::default()
+        })
+        .await
+    }
+
+    pub async fn cancel_with(
+        &self,
+        request: v1::RequestCancelRequest,
+    ) -> Result<v1::RequestCancelResponse> {
+        let response = self.messages.clone().request_cancel(request).await?;
+        Ok(response.into_inner())
     }
 
     /// The whole retained log.

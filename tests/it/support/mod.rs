@@ -9,7 +9,13 @@ mod watch;
 mod world;
 
 pub use self::{
-    blocks::*, client::*, program::*, redis::Redis, rpc::Rpc, watch::Watch, world::World,
+    blocks::*,
+    client::*,
+    program::*,
+    redis::Redis,
+    rpc::Rpc,
+    watch::Watch,
+    world::{WRITER_GRACE, World},
 };
 
 use std::{future::Future, time::Duration};

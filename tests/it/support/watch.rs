@@ -83,6 +83,17 @@ impl Watch {
         }
     }
 
+    /// Why the message ended that is watched up to its end.
+    pub async fn end_of_message(&mut self) -> v1::EndReason {
+        let is_end = |event: &v1::Event| event.event_type() == v1::EventType::MessageEnd;
+        let last = self.events_until(is_end).await.pop();
+        self.end().await;
+        match last.and_then(|event| event.payload) {
+            Some(v1::event::Payload::MessageEnd(end)) => end.end_reason(),
+            other => panic!("an end was expected, not {other:?}"),
+        }
+    }
+
     /// The `end` frame, and status OK after it.
     pub async fn end(&mut self) -> v1::End {
         let end = loop {

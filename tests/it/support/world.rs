@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use throughline::{
+    engine::EngineOptions,
     runtime::{
         config::RedisUrl,
         serve::{Service, ServiceOptions},
@@ -12,6 +13,10 @@ use throughline::{
 
 use super::{Clients, Redis, slow_channel};
 
+/// What a writer is given after its lease has run out: a time that tests can wait
+/// for.
+pub const WRITER_GRACE: Duration = Duration::from_millis(500);
+
 /// A Redis, instances on it, and a client for each.
 pub struct World {
     pub redis: Redis,
@@ -20,6 +25,7 @@ pub struct World {
     options: StoreOptions,
     heartbeat: Duration,
     stall_timeout: Duration,
+    writer_grace: Duration,
 }
 
 impl World {
@@ -71,6 +77,7 @@ impl World {
             options,
             heartbeat,
             stall_timeout: Duration::from_secs(60),
+            writer_grace: WRITER_GRACE,
         };
         world.add_instance().await;
         world.add_instance().await;
@@ -86,8 +93,18 @@ impl World {
             options: StoreOptions::default(),
             heartbeat: Duration::from_millis(200),
             stall_timeout,
+            writer_grace: WRITER_GRACE,
         };
         world.add_instance().await;
+        world
+    }
+
+    /// So many instances, which retain the whole log of every test.
+    pub async fn of(instances: usize) -> Self {
+        let mut world = Self::retaining(10_000).await;
+        while world.services.len() < instances {
+            world.add_instance().await;
+        }
         world
     }
 
@@ -110,6 +127,9 @@ impl World {
             store: self.options.clone(),
             heartbeat: self.heartbeat,
             stall_timeout: self.stall_timeout,
+            engine: EngineOptions {
+                writer_grace: self.writer_grace,
+            },
             ..ServiceOptions::new(RedisUrl::from(url.to_owned()))
         };
         let service = Service::start(options).await.unwrap();
