@@ -6,7 +6,7 @@ use std::time::Duration;
 use throughline::proto::{self as v1, MessageState, event::Payload};
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
 
 use crate::{
@@ -17,16 +17,20 @@ use crate::{
 
 const RACES: usize = 500;
 const TTL: Duration = Duration::from_millis(300);
+/// So long that who sweeps knows of it before, and is there in time.
+const CANCEL_GRACE: Duration = Duration::from_millis(700);
 
 /// Two different instances for each race.
 fn instances(world: &World, race: usize) -> (Clients, Clients) {
     (world.either(race), world.either(race + 1 + race % 4))
 }
 
-/// A moment around `middle`, another one in each race.
-fn around(middle: Instant, race: usize) -> Instant {
-    let spread = Duration::from_millis(60);
-    middle - spread / 2 + spread * u32::try_from(race * 37 % 100).unwrap() / 100
+/// A moment at which a call has to be made to arrive at about `moment`, another
+/// one in each race.
+fn around(moment: Instant, race: usize) -> Instant {
+    let spread = Duration::from_millis(120);
+    let part = u32::try_from(race * 37 % 100).unwrap();
+    moment - spread * 3 / 4 + spread * part / 100
 }
 
 /// The message has ended once, and its log adds up to it.
@@ -96,16 +100,15 @@ async fn race_for_the_writer(clients: (Clients, Clients), race: usize) -> Messag
     message.state()
 }
 
-/// A request to cancel at once, and an end by the client.
+/// An end by the client at about the moment at which the service cancels.
 async fn race_for_the_end(clients: (Clients, Clients), race: usize) -> MessageState {
     let (one, other) = clients;
     let message = format!("m{race}");
     one.create(&message, v1::Role::Assistant).await.unwrap();
     one.append(&message, "a").await.unwrap();
-    let cancelled = other.cancel(&message, Duration::ZERO).await;
+    let cancelled = other.cancel(&message, CANCEL_GRACE).await;
     assert_eq!(cancelled.unwrap().state(), MessageState::Streaming);
-    // What sweeps looks twice a second.
-    sleep(Duration::from_millis((race * 53 % 500) as u64)).await;
+    sleep_until(around(Instant::now() + CANCEL_GRACE, race)).await;
     let (ended, again) = tokio::join!(
         one.end(&message, MessageState::Completed),
         other.cancel(&message, Duration::ZERO),
