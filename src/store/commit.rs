@@ -49,9 +49,11 @@ impl Store {
     /// Writes a decision, or tells why it no longer stands.
     pub async fn commit(&self, commit: Commit<'_>) -> Result<Committed, StoreError> {
         let call = self.commit_call(&commit);
-        let answer = match commit.request {
-            Some(_) => self.link.repeatable(&call).await?,
-            None => self.link.write(&call).await?,
+        // A right to write is granted anew to whoever has it.
+        let is_repeatable = commit.request.is_some() || commit.changes.is_empty();
+        let answer = match is_repeatable {
+            true => self.link.repeatable(&call).await?,
+            false => self.link.write(&call).await?,
         };
         let mut outcome = Outcome::parse(answer)?;
         Ok(match outcome.word.as_str() {

@@ -17,7 +17,7 @@
 //!
 //! | channel | what is published there |
 //! |---|---|
-//! | `throughline:{database}:bell` | key of a message that now exists, has ended or is gone |
+//! | `throughline:{database}:bell` | key of a message that now exists, has ended, is gone, is to be cancelled or has another writer |
 //! | `throughline:{database}:{key of a log}` | with `--tail push`: entries of the log |
 //!
 //! Fields of a message's hash:

@@ -133,7 +133,8 @@ impl Ear {
     }
 }
 
-/// Hears which messages have come to exist, have ended or are gone.
+/// Hears which messages have come to exist, have ended or are gone, are to be
+/// cancelled or have another writer.
 pub struct Bell {
     ear: Ear,
     keys: Keys,

@@ -1,9 +1,9 @@
 //! What becomes of messages that somebody here awaits or writes.
 //!
-//! Whoever makes a message begin or end rings a bell that all instances hear. It
-//! says of which message, no more: what became of it is then looked up. Nothing
-//! depends on hearing every ring, since all messages are looked up from time to
-//! time as well.
+//! Whoever makes a message begin or end, writes it from now on or wants it cancelled
+//! rings a bell that all instances hear. It says of which message, no more: what
+//! became of it is then looked up. Nothing depends on hearing every ring, since all
+//! messages are looked up from time to time as well.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -6,7 +6,10 @@ use throughline::proto::{
     self as v1, event::Payload, write_ack::Outcome, write_message_request::Write,
     write_message_response::Response,
 };
-use tokio::time::{Instant, timeout};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 
 use crate::{
     notices::notice,
@@ -267,40 +270,56 @@ async fn another_request_changes_nothing_unless_it_brings_the_end_forward() {
     assert!(begin.elapsed() < SECOND);
 }
 
-#[tokio::test]
-async fn a_producer_that_never_stops_writing_is_ended_all_the_same() {
+/// Writes without a pause, until a write is refused: why, and the sequence of the
+/// last that was not.
+async fn flood(clients: Clients) -> (String, u64) {
+    const WINDOW: u64 = 200;
+    let mut stream = WriteStream::open(&clients).await;
+    for _ in 0..WINDOW {
+        stream.send(Write::AppendText(append("m", "text "))).await;
+    }
+    let mut last = 0;
+    loop {
+        match stream.acks.message().await.unwrap().unwrap().response {
+            Some(Response::Ack(ack)) => match ack.outcome.unwrap() {
+                Outcome::Result(result) => last = result.sequence,
+                Outcome::Error(error) => return (error.reason, last),
+            },
+            Some(Response::Notice(_)) => continue,
+            None => panic!("a response says something"),
+        }
+        stream.send(Write::AppendText(append("m", "text "))).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn producers_that_never_stop_writing_are_ended_all_the_same() {
     let world = World::of(2).await;
     let (a, b) = (world.a(), world.b());
     a.message("m").await;
-    let mut stream = WriteStream::open(&a).await;
-    let mut flood = Vec::new();
+    let mut floods = JoinSet::new();
+    for number in 0..4 {
+        floods.spawn(flood(world.either(number)));
+    }
     let begin = Instant::now();
     b.cancel("m", SECOND / 2).await.unwrap();
-    // Without a pause, until the first refusal.
-    let refused = 'writing: loop {
-        for _ in 0..20 {
-            stream.send(Write::AppendText(append("m", "text "))).await;
-        }
-        for _ in 0..20 {
-            match stream.acks.message().await.unwrap().unwrap().response {
-                Some(Response::Ack(ack)) => match ack.outcome.unwrap() {
-                    Outcome::Result(result) => flood.push(result.sequence),
-                    Outcome::Error(error) => break 'writing error.reason,
-                },
-                Some(Response::Notice(_)) => {}
-                None => panic!("a response says something"),
-            }
-        }
-        assert!(begin.elapsed() < 3 * SECOND, "nobody ends it");
-    };
-    assert!(["MESSAGE_TERMINAL", "WRITER_FENCED"].contains(&refused.as_str()));
-    assert!(
-        begin.elapsed() < SECOND + SECOND / 2,
-        "{:?}",
-        begin.elapsed()
-    );
-    let message = cancelled(&b, "m").await;
-    assert!(message.sequence > *flood.last().unwrap());
+    let floods = timeout(5 * SECOND, floods.join_all()).await;
+    let took = begin.elapsed();
+    let mut written = 0;
+    for (refused, last) in floods.expect("somebody ends it") {
+        let known = ["MESSAGE_TERMINAL", "WRITER_FENCED"];
+        assert!(known.contains(&refused.as_str()), "{refused}");
+        written = written.max(last);
+    }
+    assert!(took < SECOND + SECOND / 2, "{took:?}");
+    eventually("the end of the message", || async {
+        a.get("m").await.unwrap().state() == v1::MessageState::Cancelled
+    })
+    .await;
+    let message = a.get("m").await.unwrap();
+    assert_eq!(message.end_reason(), v1::EndReason::CancelRequested);
+    assert!(message.sequence > written);
+    println!("{written} events, ended after {took:?}");
 }
 
 #[tokio::test]

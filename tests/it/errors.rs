@@ -171,7 +171,7 @@ async fn a_call_without_redis_is_unavailable_says_when_to_retry_and_no_more() {
         })*};
     }
     requests!(call_all);
-    assert_eq!(calls.len(), 25);
+    assert_eq!(calls.len(), 27);
     while let Some(call) = calls.join_next().await {
         let (request, answer) = call.unwrap();
         let status = answer.expect_err(&request);

@@ -1,6 +1,8 @@
 //! Random commands at the service and at a model: after every step the service
 //! is where the model is, and the fold of the log is what is stored.
 
+use std::time::Duration;
+
 use proptest::{
     collection::vec,
     prelude::*,
@@ -14,6 +16,9 @@ use throughline::{
 use tonic::Code;
 
 use crate::support::{Clients, World, fold, image_block, text_block};
+
+/// Longer than the test takes.
+const LONG: Duration = Duration::from_secs(3_600);
 
 /// What is done to the message. Numbers pick among what there is.
 #[derive(Debug, Clone)]
@@ -30,6 +35,7 @@ enum Step {
     Fail { task: usize },
     Cancel { task: usize },
     Publish,
+    RequestCancel,
     End,
 }
 
@@ -51,6 +57,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..4usize).prop_map(|task| Step::Fail { task }),
         1 => (0..4usize).prop_map(|task| Step::Cancel { task }),
         1 => Just(Step::Publish),
+        1 => Just(Step::RequestCancel),
         1 => Just(Step::End),
     ]
 }
@@ -60,6 +67,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Model {
     blocks: Vec<ModelBlock>,
     tasks: Vec<ModelTask>,
+    cancel_requested: bool,
     ended: bool,
 }
 
@@ -175,6 +183,11 @@ impl Pair {
                 let expected = self.unless_ended();
                 let actual = client.publish(&self.message, "news").await;
                 (expected, actual.map(drop).map_err(|status| status.code()))
+            }
+            Step::RequestCancel => {
+                self.model.cancel_requested |= !self.model.ended;
+                let actual = client.cancel(&self.message, LONG).await;
+                (Ok(()), actual.map(drop).map_err(|status| status.code()))
             }
             Step::End => self.end(&client).await,
         };
@@ -472,6 +485,9 @@ impl Pair {
         let folded = fold(&client.events(&self.message).await);
         assert_eq!(folded.head.to_string(), stored.cursor);
         assert_eq!(folded.is_terminal(), self.model.ended);
+        let cancel_requested = self.model.cancel_requested;
+        assert_eq!(folded.cancel_requested(), cancel_requested);
+        assert_eq!(stored.cancel_requested, cancel_requested);
         let blocks: Vec<_> = stored
             .blocks
             .into_iter()

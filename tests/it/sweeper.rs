@@ -6,7 +6,7 @@ use std::time::Duration;
 use throughline::proto::{self as v1, MessageState, event::Payload};
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use crate::{
@@ -83,7 +83,7 @@ async fn race_for_the_writer(clients: (Clients, Clients), race: usize) -> Messag
         one.messages.clone().end_message(request).await
     };
     let (renewed, ended) = tokio::join!(renewal, end);
-    let was_appended = renewed.is_ok() && race % 3 != 0;
+    let was_appended = renewed.is_ok() && !race.is_multiple_of(3);
     for refused in [renewed, ended.as_ref().map(drop).map_err(Clone::clone)] {
         if refused.is_err() {
             assert_eq!(refusal(refused).1, "MESSAGE_TERMINAL");
@@ -205,4 +205,22 @@ async fn a_hint_that_is_wrong_costs_a_look_and_no_more() {
         world.redis.contents().await == before
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_comes_due_while_redis_is_down_happens_when_it_is_back() {
+    let mut world = World::start().await;
+    let a = world.a();
+    a.message("m").await;
+    a.append("m", "partial").await.unwrap();
+    a.acquire("m", "w", TTL).await.unwrap();
+    world.redis.kill();
+    sleep(TTL + WRITER_GRACE).await;
+    world.redis.restart();
+    let back = Instant::now();
+    eventually("an answer", || async { a.get("m").await.is_ok() }).await;
+    let ended = assert_ended_once(&a, "m").await;
+    assert_eq!(ended.state(), MessageState::Interrupted);
+    assert_eq!(ended.text, "partial");
+    println!("after {:?}", back.elapsed());
 }

@@ -75,7 +75,8 @@ local function publish(log, first, events)
   redis.pcall('PUBLISH', CHANNELS .. log, first .. ' ' .. events)
 end
 
--- Tells all instances that a message has come to exist, has ended or is gone.
+-- Tells all instances that a message has come to exist, has ended, is gone, is to
+-- be cancelled or has another writer.
 local function ring(message)
   redis.pcall('PUBLISH', BELL, message)
 end
