@@ -226,6 +226,7 @@ async fn a_message_whose_producer_was_killed_is_interrupted_once_by_one_of_five_
         assert_eq!(ended.tasks[0].status(), v1::TaskStatus::Cancelled);
     }
     let took = killed.elapsed();
+    println!("{MESSAGES} interrupted within {took:?}");
     assert!(
         took < SHORT + WRITER_GRACE + Duration::from_secs(1),
         "{took:?}"
