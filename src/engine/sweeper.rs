@@ -13,8 +13,8 @@ use tracing::{debug, error, warn};
 
 use super::{Engine, EngineError, clock};
 use crate::{
-    domain::{ids::MessageId, message::Message, refusal::Refusal},
-    store::{Due, StoreError},
+    domain::{Time, ids::MessageId, message::Message, refusal::Refusal},
+    store::StoreError,
 };
 
 /// The longest sleep: what was made due elsewhere is found after it.
@@ -62,18 +62,20 @@ impl Engine {
     async fn sweep(&self) -> Result<Duration, StoreError> {
         let now = clock::now();
         let due = self.store.take_due(now, BATCH, HOLD).await?;
-        let settling = |id| self.settle_taken(id, &due);
-        stream::iter(&due.messages)
-            .for_each_concurrent(CONCURRENCY, settling)
+        let settling = |id: MessageId| self.settle_taken(id, due.taken_until);
+        let later: Vec<_> = stream::iter(due.messages)
+            .map(settling)
+            .buffer_unordered(CONCURRENCY)
+            .collect()
             .await;
-        let pause = due
-            .next
-            .map(|next| (next - clock::now()).to_std().unwrap_or_default());
+        let next = later.into_iter().flatten().chain(due.next).min();
+        let pause = next.map(|next| (next - clock::now()).to_std().unwrap_or_default());
         Ok(pause.map_or(INTERVAL, |pause| pause.min(INTERVAL)))
     }
 
-    async fn settle_taken(&self, id: &MessageId, due: &Due) {
-        let later = match self.settle_due(id).await {
+    /// Settles a message that was taken. Returns when it is due again, if it is.
+    async fn settle_taken(&self, id: MessageId, taken_until: Time) -> Option<Time> {
+        let later = match self.settle_due(&id).await {
             Ok(None) => None,
             Ok(Some(message)) => message.due_time(),
             Err(EngineError::Store(StoreError::Corrupt(problem))) => {
@@ -82,13 +84,14 @@ impl Engine {
             }
             Err(error) => {
                 warn!(message = %id, %error, "settling what is due failed, will try again");
-                return;
+                return None;
             }
         };
         let now = clock::now();
-        if let Err(error) = self.store.postpone(id, due.taken_until, now, later).await {
+        if let Err(error) = self.store.postpone(&id, taken_until, now, later).await {
             debug!(message = %id, %error, "could not say when the message is due");
         }
+        later
     }
 
     /// Does what is due by now. Returns the message as it then is; none where it
