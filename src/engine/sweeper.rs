@@ -33,7 +33,7 @@ const CONCURRENCY: usize = 16;
 const DECISIONS_MAX: usize = 16;
 /// Before this one, who appends to a message that is to be cancelled is fenced
 /// off: appended all the time, it could never be ended.
-const DECISION_AFTER_FENCE: usize = 4;
+const DECISION_AFTER_FENCE: usize = 2;
 
 impl Engine {
     /// Settles what comes due, until stopped.
