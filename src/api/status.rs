@@ -23,6 +23,7 @@ pub fn from_engine(error: EngineError) -> Status {
     match error {
         EngineError::Refused(refusal) => from_refusal(&refusal),
         EngineError::Store(error) => from_store(&error),
+        EngineError::QueueFull { .. } => retry(Code::ResourceExhausted, "QUEUE_FULL", error),
         EngineError::Contended => reply(Code::Aborted, "CONTENDED", error, &[]),
         EngineError::WatchExpired => reply(Code::DeadlineExceeded, "WATCH_EXPIRED", error, &[]),
     }
@@ -62,6 +63,8 @@ fn from_refusal(refusal: &Refusal) -> Status {
         }
         Refusal::BlockSealed(_) => (FailedPrecondition, "BLOCK_SEALED"),
         Refusal::BlockPlaceholder(_) => (FailedPrecondition, "BLOCK_PLACEHOLDER"),
+        Refusal::BlockNotLeased(_) => (FailedPrecondition, "BLOCK_NOT_LEASED"),
+        Refusal::NotAWorker => (Code::PermissionDenied, "NOT_A_WORKER"),
         Refusal::BlockKind(_) => (FailedPrecondition, "BLOCK_KIND"),
         Refusal::BlockNotJson(_) => (FailedPrecondition, "BLOCK_NOT_JSON"),
         Refusal::TaskTerminal { .. } => (FailedPrecondition, "TASK_TERMINAL"),
@@ -154,12 +157,6 @@ pub fn slow_watcher(timeout: Duration) -> Status {
 pub fn deadline_exceeded() -> Status {
     let text = "the call's deadline has passed";
     reply(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", text, &[])
-}
-
-/// A method that this version of the service does not offer.
-pub fn unimplemented(method: &str) -> Status {
-    let text = format!("{method} is not offered by this version");
-    reply(Code::Unimplemented, "METHOD_NOT_OFFERED", text, &[])
 }
 
 /// A status as it ends an answer that has begun.

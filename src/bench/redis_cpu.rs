@@ -108,6 +108,7 @@ async fn append(store: Store, messages: Vec<MessageId>, deltas: usize) -> Result
         time: Time::UNIX_EPOCH,
         expected_offset: None,
         fence: 0,
+        attempt: None,
         owner: None,
     };
     let appends: Vec<_> = messages.iter().map(append).collect();

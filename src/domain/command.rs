@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{
-    Metadata,
+    Metadata, Time,
     content::{Block, Content, ContentKind},
     ids::{BlockId, Label, MessageId, TaskId},
     message::{MessageState, Role},
-    task::TaskStatus,
+    task::{Attempt, TaskStatus, Workflow},
 };
 
 /// A block as a client describes it.
@@ -93,6 +93,22 @@ impl Command {
     }
 }
 
+/// By what right a write is made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Right {
+    /// As which writer; 0 for none.
+    pub fence: u64,
+    /// Under the lease of which task.
+    pub attempt: Option<Attempt>,
+}
+
+impl Right {
+    /// The fence, where no lease stands in for it.
+    pub fn needed_fence(&self) -> Option<u64> {
+        self.attempt.is_none().then_some(self.fence)
+    }
+}
+
 /// Text for a block.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AppendText {
@@ -136,6 +152,18 @@ pub struct StartTask {
     pub content_kind: Option<ContentKind>,
     /// What the product keeps with the placeholder.
     pub metadata: Metadata,
+    /// What workers claim it from.
+    pub queue: Label,
+    /// How long it may take in all.
+    pub timeout: Option<Duration>,
+    /// How long one attempt may take.
+    pub attempt_timeout: Option<Duration>,
+    /// How an agent carries it out, where one does.
+    pub workflow: Option<Workflow>,
+    /// How often the workflow may refine or plan anew; 0 for its own default.
+    pub max_iterations: u32,
+    /// Its end shall be the message's.
+    pub ends_message: bool,
 }
 
 /// News of a task.
@@ -155,10 +183,34 @@ pub struct UpdateTask {
     pub error: String,
     /// The lease it is sent under; 0 for a task that was never claimed.
     pub attempt: u32,
+    /// It is the attempt that failed: the task may be tried again.
+    pub retry: Option<Retry>,
+}
+
+/// When a task is tried again whose attempt failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// After so long; none for longer with each failure.
+    pub delay: Option<Duration>,
+}
+
+impl Retry {
+    /// The delay after so many failures, the last one `now`: 1 s, doubled with
+    /// each of them up to 60 s, and up to a fifth more or less, so that what failed
+    /// together is not tried again together.
+    pub(super) fn delay_after(&self, failures: u32, now: Time) -> Duration {
+        const DELAY_SECONDS_MAX: u64 = 60;
+        let doubled = 1 << failures.saturating_sub(1).min(6);
+        let delay = Duration::from_secs(DELAY_SECONDS_MAX.min(doubled));
+        // The last digits of the time are as good as drawn.
+        let drawn = now.timestamp_subsec_micros() % 1_000;
+        self.delay
+            .unwrap_or_else(|| delay * (800 + drawn * 2 / 5) / 1_000)
+    }
 }
 
 /// A block that stands for the result of a task.
-pub(super) fn placeholder(task: &StartTask, now: super::Time) -> Block {
+pub(super) fn placeholder(task: &StartTask, now: Time) -> Block {
     Block {
         id: task.block.clone(),
         state: super::content::BlockState::Placeholder,

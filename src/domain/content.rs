@@ -20,15 +20,18 @@ pub struct Block {
     pub kind: Option<ContentKind>,
     /// What the product keeps with the block.
     pub metadata: Metadata,
-    /// The task whose result the block stands for, or is.
+    /// The task whose result the block stands for, or is, or under whose lease it
+    /// was added.
     pub task: Option<TaskId>,
-    /// Why the content that a placeholder stood for will not come.
+    /// Why the content that a placeholder stood for will not come, or why what
+    /// was there is withdrawn.
     pub error: Option<String>,
     /// When the block was added.
     pub create_time: Time,
     /// When the block was last changed otherwise than by appended text.
     pub update_time: Time,
-    /// Absent in a placeholder, and where a task ended without content.
+    /// Absent in a placeholder, where a task ended without content, and where it
+    /// is withdrawn.
     pub content: Option<Content>,
 }
 
@@ -342,6 +345,13 @@ impl Block {
     /// last one.
     pub fn is_open_text(&self) -> bool {
         self.state == BlockState::Open && self.kind == Some(ContentKind::Text)
+    }
+
+    /// Whether it stands for a text of which nothing has come.
+    pub fn is_awaited_text(&self) -> bool {
+        self.state == BlockState::Placeholder
+            && self.kind == Some(ContentKind::Text)
+            && self.content.is_none()
     }
 
     /// The text of an open block.

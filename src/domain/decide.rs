@@ -2,21 +2,18 @@
 
 use super::{
     Metadata, Time,
-    command::{
-        AppendText, Command, CreateMessage, NewBlock, StartTask, UpdateContent, UpdateTask,
-        placeholder,
-    },
-    content::{Block, BlockState, Body, Content, Textual},
+    command::{AppendText, Command, CreateMessage, NewBlock, Right, StartTask, UpdateContent},
+    content::{Block, BlockState, Content, Textual},
     event::Change,
     ids::{BlockId, TaskId},
     limits,
     message::{EndReason, Message, MessageState},
-    offload::sha256_hex,
     refusal::Refusal,
-    task::{Task, TaskStatus},
+    task::TaskStatus,
+    work,
 };
 
-type Decision = Result<Vec<Change>, Refusal>;
+pub(super) type Decision = Result<Vec<Change>, Refusal>;
 
 /// The changes that make a message.
 pub fn create(command: &CreateMessage, now: Time) -> Vec<Change> {
@@ -25,32 +22,48 @@ pub fn create(command: &CreateMessage, now: Time) -> Vec<Change> {
         metadata: command.metadata.clone(),
         parent: command.parent.clone(),
     }];
-    changes.extend(command.blocks.iter().flat_map(|block| added(block, now)));
+    changes.extend(
+        command
+            .blocks
+            .iter()
+            .flat_map(|block| added(block, None, now)),
+    );
     if command.complete {
         changes.push(ended(MessageState::Completed, EndReason::Client, ""));
     }
     changes
 }
 
+/// The changes that make a message with a task in it.
+pub fn create_with_task(message: &CreateMessage, task: &StartTask, now: Time) -> Vec<Change> {
+    let mut changes = create(message, now);
+    changes.extend(work::started(task, now));
+    changes
+}
+
 impl Message {
     /// The changes that `command` causes; none where it was carried out before.
     ///
-    /// Repeats come first, then an ended message, the fence, and the rules of
-    /// blocks and tasks.
-    pub fn decide(&self, command: &Command, fence: u64, now: Time) -> Decision {
+    /// Repeats come first, then an ended message, the lease of the task that it
+    /// is made under or else the fence, and the rules of blocks and tasks.
+    pub fn decide(&self, command: &Command, right: &Right, now: Time) -> Decision {
         if self.has_carried_out(command, now) {
             return Ok(Vec::new());
         }
         if self.is_terminal() {
             return Err(Refusal::MessageTerminal { state: self.state });
         }
-        if command.is_of_writer() && fence != self.fence {
-            return Err(Refusal::WriterFenced { fence });
-        }
+        let task = match &right.attempt {
+            Some(attempt) => Some(&self.leased_task(attempt)?.id),
+            None if command.is_of_writer() && right.fence != self.fence => {
+                return Err(Refusal::WriterFenced { fence: right.fence });
+            }
+            None => None,
+        };
         match command {
-            Command::AppendText(append) => self.append(append, now),
-            Command::AddContent(block) => self.add(block, now),
-            Command::UpdateContent(update) => self.update(update, now),
+            Command::AppendText(append) => self.append(append, task, now),
+            Command::AddContent(block) => self.add(block, task, now),
+            Command::UpdateContent(update) => self.update(update, task, now),
             Command::Publish { name, data } => Ok(vec![Change::Custom {
                 name: name.clone(),
                 data: data.clone(),
@@ -79,35 +92,15 @@ impl Message {
                 let deadline = self.cancel_deadline;
                 self.is_terminal() || deadline.is_some_and(|deadline| deadline <= now + *grace)
             }
-            Command::UpdateTask(update) => self.task(&update.id).is_some_and(|task| {
-                task.status.is_terminal()
-                    && update.status == Some(task.status)
-                    && update.attempt == task.attempt
-                    && update.error == task.error
-                    && says_the_same(task, update)
-                    && self.holds_result(task, update)
-            }),
+            Command::UpdateTask(update) => self.has_updated(update),
             _ => false,
         }
     }
 
-    /// Whether the task's block is what `update` would make it. An update
-    /// without content leaves what there is, perhaps a preview.
-    fn holds_result(&self, task: &Task, update: &UpdateTask) -> bool {
-        let Some((metadata, content)) = &update.content else {
-            return true;
-        };
-        self.block(&task.block).is_some_and(|block| {
-            let held = block.content.as_ref();
-            held.is_some_and(|held| held.same_as(content, sha256_hex))
-                && (metadata.is_empty() || block.metadata == *metadata)
-        })
-    }
-
-    fn append(&self, append: &AppendText, now: Time) -> Decision {
+    fn append(&self, append: &AppendText, task: Option<&TaskId>, now: Time) -> Decision {
         let tail = match &append.block {
-            None => self.tail(),
-            Some(id) => Some(self.block(id).ok_or(Refusal::BlockUnknown(id.clone()))?),
+            None => self.tail_of(task),
+            Some(id) => Some(self.block_of(id, task)?),
         };
         let content = tail.and_then(|block| block.content.as_ref());
         let text = content.and_then(Content::text);
@@ -124,8 +117,12 @@ impl Message {
         let (mut changes, block, text) = match tail {
             None => {
                 within("blocks", self.blocks.len() + 1, limits::BLOCKS_MAX)?;
-                let text = open_block(&append.new_block, now);
+                let text = open_block(&append.new_block, task, now);
                 (vec![Change::ContentAdded(text)], &append.new_block, "")
+            }
+            Some(block) if append.block.is_none() && block.state == BlockState::Placeholder => {
+                let text = open_in_place(block, now);
+                (vec![Change::ContentUpdated(text)], &block.id, "")
             }
             Some(block) => {
                 let text = block.open_text().ok_or_else(|| closed(block))?;
@@ -145,18 +142,36 @@ impl Message {
         Ok(changes)
     }
 
-    fn add(&self, block: &NewBlock, now: Time) -> Decision {
+    /// A block that a write may name: under a lease one of the task.
+    fn block_of(&self, id: &BlockId, task: Option<&TaskId>) -> Result<&Block, Refusal> {
+        let block = self.block(id).ok_or(Refusal::BlockUnknown(id.clone()))?;
+        match task {
+            Some(_) if block.task.as_ref() != task => Err(Refusal::BlockNotLeased(id.clone())),
+            _ => Ok(block),
+        }
+    }
+
+    /// Where text goes that names no block.
+    fn tail_of(&self, task: Option<&TaskId>) -> Option<&Block> {
+        let Some(task) = task else {
+            return self.tail();
+        };
+        self.task_tail(task).or_else(|| {
+            let placeholder = self.block(&self.task(task)?.block)?;
+            Some(placeholder).filter(|block| block.is_awaited_text())
+        })
+    }
+
+    fn add(&self, block: &NewBlock, task: Option<&TaskId>, now: Time) -> Decision {
         if self.block(&block.id).is_some() {
             return Err(Refusal::BlockExists(block.id.clone()));
         }
         within("blocks", self.blocks.len() + 1, limits::BLOCKS_MAX)?;
-        Ok(added(block, now))
+        Ok(added(block, task, now))
     }
 
-    fn update(&self, update: &UpdateContent, now: Time) -> Decision {
-        let old = self
-            .block(&update.id)
-            .ok_or(Refusal::BlockUnknown(update.id.clone()))?;
+    fn update(&self, update: &UpdateContent, task: Option<&TaskId>, now: Time) -> Decision {
+        let old = self.block_of(&update.id, task)?;
         let content = match (&update.content, &old.content) {
             _ if old.state != BlockState::Open => return Err(closed(old)),
             (Some(new), _) if Some(new.kind()) != old.kind => {
@@ -190,10 +205,20 @@ impl Message {
         error: &str,
         now: Time,
     ) -> Vec<Change> {
-        let mut changes: Vec<_> = self
-            .open_tasks()
-            .flat_map(|task| self.cancelled(task, "message ended", now))
-            .collect();
+        self.end_without(None, state, reason, error, now)
+    }
+
+    /// The same, where one of the tasks has just ended.
+    pub(super) fn end_without(
+        &self,
+        task: Option<&TaskId>,
+        state: MessageState,
+        reason: EndReason,
+        error: &str,
+        now: Time,
+    ) -> Vec<Change> {
+        let others = self.open_tasks().filter(|open| Some(&open.id) != task);
+        let mut changes: Vec<_> = others.flat_map(|open| self.cancelled(open, now)).collect();
         if !error.is_empty() {
             let message = error.to_owned();
             changes.push(Change::Failed { message });
@@ -201,143 +226,17 @@ impl Message {
         changes.push(ended(state, reason, error));
         changes
     }
-
-    fn start_task(&self, start: &StartTask, now: Time) -> Decision {
-        if self.task(&start.id).is_some() {
-            return Err(Refusal::TaskExists(start.id.clone()));
-        }
-        if self.block(&start.block).is_some() {
-            return Err(Refusal::BlockExists(start.block.clone()));
-        }
-        within("blocks", self.blocks.len() + 1, limits::BLOCKS_MAX)?;
-        within(
-            "open tasks",
-            self.open_tasks().count() + 1,
-            limits::OPEN_TASKS_MAX,
-        )?;
-        let task = Task {
-            id: start.id.clone(),
-            kind: start.kind.clone(),
-            params: start.params.clone(),
-            status: TaskStatus::Pending,
-            progress: 0.0,
-            status_text: String::new(),
-            attempt: 0,
-            max_attempts: start.max_attempts,
-            error: String::new(),
-            block: start.block.clone(),
-            create_time: now,
-            update_time: now,
-            end_time: None,
-        };
-        Ok(vec![
-            Change::ContentAdded(placeholder(start, now)),
-            Change::TaskStarted(task),
-        ])
-    }
-
-    fn open_task(&self, id: &TaskId) -> Result<&Task, Refusal> {
-        let task = self.task(id).ok_or(Refusal::TaskUnknown(id.clone()))?;
-        if task.status.is_terminal() {
-            return Err(Refusal::TaskTerminal {
-                status: task.status,
-            });
-        }
-        Ok(task)
-    }
-
-    fn update_task(&self, update: &UpdateTask, now: Time) -> Decision {
-        let old = self.open_task(&update.id)?;
-        if update.attempt != old.attempt {
-            return Err(Refusal::TaskLeaseLost {
-                attempt: update.attempt,
-                current: old.attempt,
-            });
-        }
-        if (old.status, update.status) == (TaskStatus::Processing, Some(TaskStatus::Pending)) {
-            return Err(Refusal::TaskProcessing);
-        }
-        let status = update.status.unwrap_or(old.status);
-        let task = Task {
-            status,
-            progress: match status {
-                TaskStatus::Completed => 1.0,
-                _ => update.progress.unwrap_or(0.0).max(old.progress),
-            },
-            status_text: update
-                .status_text
-                .clone()
-                .unwrap_or(old.status_text.clone()),
-            error: update.error.clone(),
-            update_time: now,
-            end_time: status.is_terminal().then_some(now),
-            ..old.clone()
-        };
-        let mut changes = self.outcome(&task, update.content.as_ref(), now)?;
-        changes.push(match status {
-            TaskStatus::Pending | TaskStatus::Processing => Change::TaskProgressed(task),
-            TaskStatus::Completed => Change::TaskCompleted(task),
-            TaskStatus::Failed => Change::TaskFailed(task),
-            TaskStatus::Cancelled => Change::TaskCancelled(task),
-        });
-        Ok(changes)
-    }
-
-    /// What becomes of the placeholder.
-    fn outcome(&self, task: &Task, content: Option<&(Metadata, Content)>, now: Time) -> Decision {
-        let Some(placeholder) = self.block(&task.block) else {
-            return Err(Refusal::BlockUnknown(task.block.clone()));
-        };
-        if content.is_none() && !task.status.is_terminal() {
-            return Ok(Vec::new());
-        }
-        let mut block = placeholder.clone();
-        block.update_time = now;
-        if task.status.is_terminal() {
-            block.state = BlockState::Sealed;
-        }
-        block.error = match task.status {
-            TaskStatus::Failed | TaskStatus::Cancelled => Some(task.error.clone()),
-            _ => None,
-        };
-        if let Some((metadata, content)) = content {
-            if !metadata.is_empty() {
-                block.metadata = metadata.clone();
-            }
-            block.kind = Some(content.kind());
-            block.content = Some(content.clone());
-        }
-        Ok(vec![Change::ContentUpdated(block)])
-    }
-
-    fn cancel_task(&self, id: &TaskId, reason: &str, now: Time) -> Decision {
-        let task = self.open_task(id)?;
-        Ok(self.cancelled(task, reason, now))
-    }
-
-    fn cancelled(&self, task: &Task, reason: &str, now: Time) -> Vec<Change> {
-        let task = Task {
-            status: TaskStatus::Cancelled,
-            error: reason.to_owned(),
-            update_time: now,
-            end_time: Some(now),
-            ..task.clone()
-        };
-        let mut changes = self.outcome(&task, None, now).unwrap_or_default();
-        changes.push(Change::TaskCancelled(task));
-        changes
-    }
 }
 
 /// The changes that add a block. An open one begins empty, and its first text
 /// follows as any other does.
-fn added(new: &NewBlock, now: Time) -> Vec<Change> {
+fn added(new: &NewBlock, task: Option<&TaskId>, now: Time) -> Vec<Change> {
     let block = Block {
         id: new.id.clone(),
         state: BlockState::Sealed,
         kind: Some(new.content.kind()),
         metadata: new.metadata.clone(),
-        task: None,
+        task: task.cloned(),
         error: None,
         create_time: now,
         update_time: now,
@@ -372,30 +271,28 @@ fn with_text(change: fn(Block) -> Change, mut block: Block, mut content: Content
     changes
 }
 
-/// Whether what an update says of a task is what the task says of itself.
-fn says_the_same(task: &Task, update: &UpdateTask) -> bool {
-    let status_text = update.status_text.as_ref();
-    status_text.is_none_or(|text| *text == task.status_text)
-        && update
-            .progress
-            .is_none_or(|progress| progress <= task.progress)
-}
-
-fn open_block(id: &BlockId, now: Time) -> Block {
-    let content = Content::Textual(Textual {
-        body: Body::Inline(String::new()),
-        ..Textual::empty_text()
-    });
+fn open_block(id: &BlockId, task: Option<&TaskId>, now: Time) -> Block {
+    let content = Content::Textual(Textual::empty_text());
     Block {
         id: id.clone(),
         state: BlockState::Open,
         kind: Some(content.kind()),
         metadata: Metadata::new(),
-        task: None,
+        task: task.cloned(),
         error: None,
         create_time: now,
         update_time: now,
         content: Some(content),
+    }
+}
+
+/// The placeholder of a task whose result is streamed.
+fn open_in_place(placeholder: &Block, now: Time) -> Block {
+    Block {
+        state: BlockState::Open,
+        update_time: now,
+        content: Some(Content::Textual(Textual::empty_text())),
+        ..placeholder.clone()
     }
 }
 
@@ -425,7 +322,7 @@ fn holds(text: &str, offset: u64, delta: &str) -> bool {
     rest.is_some_and(|rest| rest.starts_with(delta.as_bytes()))
 }
 
-fn within(what: &'static str, wanted: usize, max: usize) -> Result<(), Refusal> {
+pub(super) fn within(what: &'static str, wanted: usize, max: usize) -> Result<(), Refusal> {
     if wanted > max {
         let max = max as u64;
         return Err(Refusal::LimitExceeded { what, max });

@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Time, ids::Label, message::Message, refusal::Refusal};
+use super::{
+    Time,
+    event::Change,
+    ids::Label,
+    message::{EndReason, Message},
+    refusal::Refusal,
+};
 
 /// The right of one writer to write a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,13 +101,26 @@ impl Message {
         })
     }
 
-    /// The message once nobody may write it.
+    /// The message once nobody may append to it what would be in the way of what is
+    /// due: nobody at all where it is ended, and not those whose lease of a task is
+    /// over. A writer that is lost writes nothing.
     pub fn fenced_off(&self, now: Time) -> Self {
-        Self {
-            fence: self.next_fence(now),
-            lease: None,
-            ..self.clone()
+        let mut message = self.clone();
+        let end = match self.settle(now).last() {
+            Some(Change::Ended { reason, .. }) => Some(*reason),
+            _ => None,
+        };
+        for task in &mut message.tasks {
+            let is_over = end.is_some() || task.due_time().is_some_and(|due| due <= now);
+            if let Some(lease) = task.lease.as_mut().filter(|_| is_over) {
+                lease.is_closed = true;
+            }
         }
+        if end.is_some_and(|reason| reason != EndReason::WriterLost) {
+            message.fence = self.next_fence(now);
+            message.lease = None;
+        }
+        message
     }
 
     /// Greater than any before, also than those of an earlier message of this id,
@@ -180,7 +199,12 @@ mod tests {
     #[test]
     fn who_was_fenced_off_must_take_the_right_to_write_anew() {
         let leased = message().leased(&claim("w1"), at(0)).unwrap();
-        let off = leased.fenced_off(at(1));
+        let cancelled = Message {
+            cancel_deadline: Some(at(1)),
+            ..leased.clone()
+        };
+        assert_eq!(cancelled.fenced_off(at(0)), cancelled, "nothing is due");
+        let off = cancelled.fenced_off(at(1));
         assert!(off.fence > leased.fence);
         let again = off.leased(&claim("w1"), at(1)).unwrap();
         assert!(again.fence > off.fence);

@@ -51,6 +51,24 @@ pub const WRITER_TTL_DEFAULT: Duration = Duration::from_secs(30);
 pub const CANCEL_GRACE_DEFAULT: Duration = Duration::from_secs(10);
 /// The longest that it can be given.
 pub const CANCEL_GRACE_MAX: Duration = Duration::from_secs(60 * 60);
+/// Longest delay that a worker can name before a failed task is tried again.
+pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Lease of a task where a claim names none.
+pub const LEASE_DEFAULT: Duration = Duration::from_secs(30);
+/// Shortest lease of a task.
+pub const LEASE_MIN: Duration = Duration::from_secs(5);
+/// Longest lease of a task.
+pub const LEASE_MAX: Duration = Duration::from_secs(15 * 60);
+/// Longest time that a claim waits for a task.
+pub const CLAIM_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
+/// Shortest time that a task, or an attempt at it, can be given.
+pub const TASK_TIMEOUT_MIN: Duration = Duration::from_millis(1);
+/// Longest time that a task, or an attempt at it, can be given.
+pub const TASK_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Most queues that a worker claims from at once.
+pub const CLAIM_QUEUES_MAX: usize = 64;
+/// Most leases that are renewed in one call.
+pub const RENEWALS_MAX: usize = 1_000;
 /// Request ids that a message remembers.
 pub const REPEATS_MAX: usize = 64;
 /// Most events in one entry of a log: a reader looks this far back for the

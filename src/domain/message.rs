@@ -191,7 +191,20 @@ impl Message {
 
     /// The block that text goes to where an append names none.
     pub fn tail(&self) -> Option<&Block> {
-        self.blocks.last().filter(|block| block.is_open_text())
+        let last = self.blocks.last()?;
+        (last.is_open_text() && last.task.is_none()).then_some(last)
+    }
+
+    /// The same under the lease of a task: the task's last block, or else its
+    /// result, which takes the placeholder's place.
+    pub fn task_tail(&self, task: &TaskId) -> Option<&Block> {
+        let mut blocks = self.blocks.iter().rev();
+        let last = blocks.find(|block| block.task.as_ref() == Some(task))?;
+        let result = || self.block(&self.task(task)?.block);
+        [Some(last), result()]
+            .into_iter()
+            .flatten()
+            .find(|block| block.is_open_text())
     }
 
     /// The blocks whose texts, joined, are the message's text.

@@ -3,6 +3,7 @@
 //! Pure: nothing here waits, reads a clock, draws an id or logs. Time and fresh
 //! ids arrive as arguments.
 
+pub mod claim;
 pub mod command;
 pub mod content;
 pub mod cursor;
@@ -21,6 +22,7 @@ mod state;
 pub mod task;
 #[cfg(test)]
 mod testing;
+mod work;
 
 /// A point in time, in UTC, exact to the microsecond.
 pub type Time = chrono::DateTime<chrono::Utc>;

@@ -45,6 +45,8 @@ pub enum Refusal {
     BlockSealed(BlockId),
     #[error("block {0} is the placeholder of a task")]
     BlockPlaceholder(BlockId),
+    #[error("block {0} is not the task's that the lease is of")]
+    BlockNotLeased(BlockId),
     #[error("block {0} holds content of another kind")]
     BlockKind(BlockId),
     #[error("block {0} does not hold JSON yet")]
@@ -53,8 +55,10 @@ pub enum Refusal {
     TaskTerminal { status: TaskStatus },
     #[error("a task that is being processed does not become pending by an update")]
     TaskProcessing,
-    #[error("attempt {attempt} does not hold the task, attempt {current} does")]
+    #[error("attempt {attempt} does not hold the task; its last one is {current}")]
     TaskLeaseLost { attempt: u32, current: u32 },
+    #[error("a user cannot claim tasks, workers do")]
+    NotAWorker,
     #[error("{what} would exceed {max}")]
     LimitExceeded { what: &'static str, max: u64 },
     #[error("the log does not hold the events after the cursor")]

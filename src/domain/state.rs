@@ -28,6 +28,7 @@ pub enum EndReason {
     Client,
     WriterLost,
     CancelRequested,
+    TaskEnded,
 }
 
 macro_rules! names {
@@ -58,4 +59,5 @@ names!(EndReason {
     Client = "client",
     WriterLost = "writer_lost",
     CancelRequested = "cancel_requested",
+    TaskEnded = "task_ended",
 });

@@ -179,7 +179,7 @@ impl Engine {
             Appended::Missing => Refusal::MessageUnknown(request.message.clone()),
             Appended::Terminal(state) => Refusal::MessageTerminal { state },
             Appended::Fenced => Refusal::WriterFenced {
-                fence: request.fence,
+                fence: request.right.fence,
             },
             Appended::Reused => Refusal::RequestIdReused,
             Appended::OffsetMismatch { length } => Refusal::OffsetMismatch {
@@ -276,7 +276,7 @@ fn can_follow(before: &AppendRequest, next: &AppendRequest) -> bool {
     is_contiguous
         && before.request.message == next.request.message
         && before.block == next.block
-        && before.request.fence == next.request.fence
+        && before.request.right == next.request.right
         && before.request.principal == next.request.principal
 }
 
@@ -294,7 +294,8 @@ pub(super) fn to_append(batch: &[AppendRequest], time: Time) -> Append<'_> {
         deltas: batch.iter().map(to_delta).collect(),
         time,
         expected_offset: *expected_offset,
-        fence: request.fence,
+        fence: request.right.fence,
+        attempt: request.right.attempt.as_ref(),
         owner: request.principal.owner(),
     }
 }

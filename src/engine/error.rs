@@ -1,6 +1,9 @@
 //! Why the service did not do what it was asked.
 
-use crate::{domain::refusal::Refusal, store::StoreError};
+use crate::{
+    domain::{ids::Label, refusal::Refusal},
+    store::StoreError,
+};
 
 /// Why the service did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -14,6 +17,14 @@ pub enum EngineError {
     /// Others changed the message faster than this write could be decided.
     #[error("the message changes too fast, try again")]
     Contended,
+    /// Too many tasks wait.
+    #[error("queue {queue} has {limit} tasks already")]
+    QueueFull {
+        /// Where.
+        queue: Label,
+        /// How many it may have.
+        limit: u64,
+    },
     /// A watch lasted as long as it was asked to.
     #[error("the watch has lasted as long as was asked")]
     WatchExpired,

@@ -89,6 +89,31 @@ impl Engine {
         }
     }
 
+    /// A session's latest messages, oldest first: up to `count`, as many as fit into
+    /// a frame.
+    pub(super) async fn latest_messages(
+        &self,
+        session: &SessionId,
+        count: usize,
+    ) -> Result<Vec<v1::Message>, EngineError> {
+        let mut messages = Vec::new();
+        let mut size = 0;
+        let found = self.store.latest_messages(session, count).await?;
+        for batch in found.chunks(LOAD_BATCH) {
+            for (_, view) in self.load_listed(session, batch.to_vec()).await? {
+                let Some(view) = view else { continue };
+                size += view.encoded_len();
+                if size > limits::FRAME_BYTES_MAX {
+                    messages.reverse();
+                    return Ok(messages);
+                }
+                messages.push(view);
+            }
+        }
+        messages.reverse();
+        Ok(messages)
+    }
+
     /// Loads messages of an index, and takes those from it that are gone.
     async fn load_listed(
         &self,

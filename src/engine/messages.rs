@@ -10,10 +10,9 @@ use crate::{
     domain::{
         Time,
         command::CreateMessage,
-        content::Block,
         decide,
         event::{Change, Event},
-        ids::{MessageId, SessionId, UserId},
+        ids::{MessageId, RequestId, SessionId, UserId},
         message::Message,
         offload::offload,
         principal::Principal,
@@ -31,6 +30,27 @@ pub struct Created {
     pub created: bool,
     /// Where.
     pub receipt: Receipt,
+}
+
+/// A message that is to be created.
+pub(super) struct NewMessage<'a> {
+    pub(super) session: &'a SessionId,
+    pub(super) id: &'a MessageId,
+    /// Its first events.
+    pub(super) changes: Vec<Change>,
+    /// What a repeat is recognised by, with the digest of the request and what
+    /// else it is answered.
+    pub(super) request: Option<(&'a RequestId, &'a str, &'a str)>,
+}
+
+/// What became of it.
+pub(super) enum Creation {
+    /// It is there.
+    Done(Box<Message>),
+    /// There was one of its id.
+    Exists,
+    /// Its session is closed.
+    Closed,
 }
 
 /// Which messages to erase by age.
@@ -54,9 +74,38 @@ impl Engine {
         command: &CreateMessage,
     ) -> Result<Created, EngineError> {
         let now = clock::now();
-        let mut changes = decide::create(command, now);
-        let blocks: Vec<&Block> = changes.iter().filter_map(Change::added_block).collect();
-        check_size(blocks.into_iter(), [].iter())?;
+        let changes = decide::create(command, now);
+        let new = NewMessage {
+            session,
+            id,
+            changes,
+            request: None,
+        };
+        let otherwise = match self.create(principal, new, now).await? {
+            Creation::Done(message) => {
+                return Ok(Created {
+                    receipt: Receipt::of(&message),
+                    view: self.view(*message).await?,
+                    created: true,
+                });
+            }
+            Creation::Exists => Refusal::MessageExists(id.clone()),
+            Creation::Closed => Refusal::SessionClosed(session.clone()),
+        };
+        self.find_created(principal, session, id, command, otherwise)
+            .await
+    }
+
+    /// Enters a message into its session, and writes it.
+    pub(super) async fn create(
+        &self,
+        principal: &Principal,
+        mut new: NewMessage<'_>,
+        now: Time,
+    ) -> Result<Creation, EngineError> {
+        let NewMessage { session, id, .. } = new;
+        let blocks = new.changes.iter().filter_map(Change::added_block);
+        check_size(blocks.collect::<Vec<_>>().into_iter(), [].iter())?;
         let (user, is_new) = match self
             .store
             .admit(session, id, principal.owner(), now)
@@ -64,23 +113,18 @@ impl Engine {
         {
             Admission::Granted { user, is_new } => (user, is_new),
             Admission::Missing => return Err(Refusal::SessionUnknown(session.clone()).into()),
-            Admission::Closed => {
-                let closed = Refusal::SessionClosed(session.clone());
-                return self
-                    .find_created(principal, session, id, command, closed)
-                    .await;
-            }
+            Admission::Closed => return Ok(Creation::Closed),
         };
-        let blobs = offload(None, &mut changes, clock::fresh_content);
-        let message = fold(id, session, &user, &changes, now)
+        let blobs = offload(None, &mut new.changes, clock::fresh_content);
+        let message = fold(id, session, &user, &new.changes, now)
             .ok_or_else(|| Refusal::MessageUnknown(id.clone()))?;
         let commit = Commit {
             before: None,
             after: &message,
-            changes: &changes,
+            changes: &new.changes,
             time: now,
             blobs: &blobs,
-            request: None,
+            request: new.request,
         };
         let touch = async {
             match is_new {
@@ -90,16 +134,10 @@ impl Engine {
         };
         let (committed, touched) = tokio::join!(self.store.commit(commit), touch);
         touched?;
-        if committed? != Committed::Exists {
-            return Ok(Created {
-                receipt: Receipt::of(&message),
-                view: self.view(message).await?,
-                created: true,
-            });
-        }
-        let exists = Refusal::MessageExists(id.clone());
-        self.find_created(principal, session, id, command, exists)
-            .await
+        Ok(match committed? {
+            Committed::Exists => Creation::Exists,
+            _ => Creation::Done(Box::new(message)),
+        })
     }
 
     /// The message, if it is the one that `command` would have created;
@@ -163,10 +201,25 @@ impl Engine {
         id: &MessageId,
     ) -> Result<(), EngineError> {
         let message = self.load_for(principal, id).await?.message;
-        if !self.store.delete_message(id, &message.session).await? {
+        if !self.erase(id, &message.session).await? {
             return Err(Refusal::MessageUnknown(id.clone()).into());
         }
         Ok(())
+    }
+
+    /// Erases a message, and what queues say of it. False where the session has no
+    /// such message.
+    pub(super) async fn erase(
+        &self,
+        id: &MessageId,
+        session: &SessionId,
+    ) -> Result<bool, EngineError> {
+        let loaded = self.store.load(id).await?;
+        let is_erased = self.store.delete_message(id, session).await?;
+        if let Some(loaded) = loaded.filter(|_| is_erased) {
+            self.discard_tickets(&loaded.message).await;
+        }
+        Ok(is_erased)
     }
 
     /// Erases messages by age, whatever their state, and counts them.
@@ -221,7 +274,7 @@ impl Engine {
         }
         let mut count = 0;
         for message in &messages {
-            count += u64::from(self.store.delete_message(message, session).await?);
+            count += u64::from(self.erase(message, session).await?);
         }
         Ok(count)
     }

@@ -5,11 +5,13 @@
 //! follows ([`Engine::watch`]).
 
 mod append;
+mod claims;
 mod clock;
 mod committer;
 mod content;
 mod error;
 mod events;
+mod grant;
 mod join;
 mod listing;
 mod messages;
@@ -17,7 +19,9 @@ mod notices;
 mod replays;
 mod sessions;
 mod step;
+mod submit;
 mod sweeper;
+mod tickets;
 mod view;
 mod watch;
 mod watch_session;
@@ -27,13 +31,16 @@ mod writers;
 pub use self::clock::{fresh_id, now};
 pub use self::{
     append::{AppendOutcome, AppendRequest},
+    claims::{ClaimRequest, Claimed},
     content::ContentSource,
     error::EngineError,
     events::EventPage,
+    grant::Renewed,
     listing::{MessagePage, PageRequest, SessionPage},
     messages::{Cleanup, Created},
     notices::{News, Notice, Notices},
     step::Step,
+    submit::SubmitRequest,
     view::View,
     watch::WatchRequest,
     watch_session::SessionPlace,
@@ -45,7 +52,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use self::{committer::Committer, replays::Replays};
+use self::{claims::Claims, committer::Committer, replays::Replays};
 use crate::{store::Store, tail::Hub};
 
 /// What the service does by itself, and when.
@@ -54,12 +61,15 @@ pub struct EngineOptions {
     /// How long a writer lease that has run out can still be renewed or taken,
     /// before the message is interrupted.
     pub writer_grace: Duration,
+    /// How many tasks may wait in one queue.
+    pub queue_limit: u64,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             writer_grace: Duration::from_secs(5),
+            queue_limit: 100_000,
         }
     }
 }
@@ -70,6 +80,7 @@ pub struct Engine {
     store: Store,
     hub: Hub,
     committer: Committer,
+    claims: Claims,
     replays: Replays,
     options: EngineOptions,
 }
@@ -78,7 +89,9 @@ impl Engine {
     /// A service on this store, whose watches follow this hub. Its tasks end
     /// after the hub has begun to drain and the last clone is dropped.
     pub fn start(store: Store, hub: Hub, options: EngineOptions, tasks: &mut JoinSet<()>) -> Self {
+        let (claims, joining) = Claims::new();
         let engine = Self {
+            claims,
             committer: Committer::start(store.clone(), tasks),
             replays: Replays::default(),
             store,
@@ -86,6 +99,7 @@ impl Engine {
             options,
         };
         tasks.spawn(engine.clone().sweep_forever(engine.hub.drain().clone()));
+        engine.start_claims(joining, tasks);
         engine
     }
 

@@ -31,8 +31,8 @@ const CONCURRENCY: usize = 16;
 /// A message that changes all the time is decided on so often before it is left
 /// for later.
 const DECISIONS_MAX: usize = 16;
-/// Before this one, who appends to a message that is to be cancelled is fenced
-/// off: appended all the time, it could never be ended.
+/// Before this one, who appends is fenced off: a text that grows all the time could
+/// never be sealed.
 const DECISION_AFTER_FENCE: usize = 2;
 
 impl Engine {
@@ -77,7 +77,10 @@ impl Engine {
     async fn settle_taken(&self, id: MessageId, taken_until: Time) -> Option<Time> {
         let later = match self.settle_due(&id).await {
             Ok(None) => None,
-            Ok(Some(message)) => message.due_time(),
+            Ok(Some(message)) => {
+                self.offer_again(&message).await;
+                message.due_time(clock::now())
+            }
             Err(EngineError::Store(StoreError::Corrupt(problem))) => {
                 error!(message = %id, %problem, "what is due cannot be settled");
                 Some(clock::now() + DAMAGED_DELAY)
@@ -106,7 +109,7 @@ impl Engine {
             if changes.is_empty() {
                 return Ok(Some(loaded.message));
             }
-            if round == DECISION_AFTER_FENCE && loaded.message.is_cancel_due(now) {
+            if round == DECISION_AFTER_FENCE {
                 self.fence_off(&loaded, now).await?;
                 continue;
             }

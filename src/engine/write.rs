@@ -8,7 +8,7 @@ use super::{Engine, EngineError, append, clock};
 use crate::{
     domain::{
         Time,
-        command::{Command, StartTask, UpdateTask},
+        command::{Command, Right, StartTask, UpdateTask},
         content::Block,
         cursor::Cursor,
         event::{Change, Event},
@@ -37,8 +37,8 @@ pub struct Request {
     pub principal: Principal,
     /// Which message.
     pub message: MessageId,
-    /// Which writer; 0 for none.
-    pub fence: u64,
+    /// By what right.
+    pub right: Right,
     /// What a repeat is recognised by, with a digest of the request.
     pub repeat: Option<(RequestId, String)>,
 }
@@ -109,13 +109,14 @@ impl Engine {
                 return Ok(written);
             }
             let now = clock::now();
-            let changes = loaded.message.decide(command, request.fence, now)?;
+            let changes = loaded.message.decide(command, &request.right, now)?;
             let detail = detail(command, &loaded.message, &changes);
             if changes.is_empty() {
                 return Ok(repeated(loaded.message, detail));
             }
+            self.check_room(&changes).await?;
             let mut before = loaded.message.clone();
-            if !command.is_of_writer() {
+            if !command.is_of_writer() || request.right.attempt.is_some() {
                 before.visited(now);
             }
             let repeat = request.repeat.as_ref();
@@ -159,6 +160,7 @@ impl Engine {
             Committed::Done(sequence) => {
                 // Text that others appended meanwhile has moved our events on.
                 after.head.sequence = sequence.max(after.head.sequence);
+                self.follow_tickets(Some(&loaded.message), &after).await;
                 Ok(Some(after))
             }
             Committed::Conflict | Committed::Exists => Ok(None),

@@ -73,7 +73,7 @@ impl Engine {
         Err(EngineError::Contended)
     }
 
-    /// Takes the right to write from all who append to a message.
+    /// Takes the right to append from those who are in the way of what is due.
     pub(super) async fn fence_off(&self, loaded: &Loaded, now: Time) -> Result<(), EngineError> {
         let leased = loaded.message.fenced_off(now);
         let committed = self.commit(loaded, leased, Vec::new(), None, now);

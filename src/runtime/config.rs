@@ -125,6 +125,17 @@ pub struct ServeArgs {
     )]
     pub retained_events: u32,
 
+    /// How many tasks may wait in one queue; more are refused.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        env = "THROUGHLINE_QUEUE_LIMIT",
+        hide_env_values = true,
+        default_value_t = 100_000,
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
+    pub queue_limit: u64,
+
     /// How live events come from Redis.
     ///
     /// All instances on a Redis should say the same: with push, what one writes
@@ -251,6 +262,7 @@ impl ServeArgs {
             },
             engine: EngineOptions {
                 writer_grace: self.writer_grace,
+                queue_limit: self.queue_limit,
             },
             heartbeat: self.heartbeat,
             stall_timeout: self.stall_timeout,
@@ -314,6 +326,7 @@ mod tests {
         assert_eq!(flags.store.content_ttl, service.store.content_ttl);
         assert_eq!(flags.store.session_ttl, service.store.session_ttl);
         assert_eq!(flags.store.retained_entries, service.store.retained_entries);
+        assert_eq!(flags.engine.queue_limit, service.engine.queue_limit);
         assert_eq!(flags.store.publishes, service.store.publishes);
         assert_eq!(flags.engine.writer_grace, service.engine.writer_grace);
         assert_eq!(flags.heartbeat, service.heartbeat);

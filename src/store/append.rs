@@ -7,7 +7,7 @@ use redis::{Cmd, Value};
 use super::{
     Store, StoreError,
     deltas::{DeltaEntry, entries},
-    known::{Target, parse_fence, says_cancel},
+    known::{Target, lease_name, parse_fence, says_cancel},
     reply::{Outcome, parse},
 };
 use crate::domain::{
@@ -15,6 +15,7 @@ use crate::domain::{
     cursor::Cursor,
     ids::{BlockId, MessageId, RequestId, UserId},
     message::MessageState,
+    task::Attempt,
 };
 
 /// Arguments of the function before the first entry.
@@ -35,6 +36,8 @@ pub struct Append<'a> {
     pub expected_offset: Option<u64>,
     /// Which writer.
     pub fence: u64,
+    /// Under the lease of which task, so that the writer does not matter.
+    pub attempt: Option<&'a Attempt>,
     /// Whose the message must be.
     pub owner: Option<&'a UserId>,
 }
@@ -128,8 +131,9 @@ impl Store {
     /// What an append becomes that nothing speaks against which this process
     /// knows of; none where there is more to it.
     fn plain(&self, append: &Append<'_>) -> Option<Plain> {
-        let target = self.known.target(append.message)?;
-        let is_aimed = append.fence == target.fence
+        let target = self.known.target(append.message, append.attempt)?;
+        let has_right = append.attempt.is_some() || append.fence == target.fence;
+        let is_aimed = has_right
             && append.block.is_none_or(|block| *block == target.block)
             && append.owner.is_none_or(|owner| *owner == target.user);
         if !is_aimed || append.expected_offset.is_some() || append.has_requests() {
@@ -190,7 +194,8 @@ impl Store {
 
         // Most appends have no more to say, which makes them faster.
         let refresh = self.known.is_due(append.message);
-        let has_rest = refresh || append.has_requests() || append.owner.is_some();
+        let has_rest =
+            refresh || append.has_requests() || append.owner.is_some() || append.attempt.is_some();
         match has_rest {
             true => call.arg(ARGUMENTS_BEFORE_ENTRIES + 3 * entries.len() + 1),
             false => call.arg(""),
@@ -203,7 +208,8 @@ impl Store {
         if has_rest {
             call.arg(u8::from(refresh))
                 .arg(append.owner.map_or("", UserId::as_str))
-                .arg(append.time.timestamp_micros());
+                .arg(append.time.timestamp_micros())
+                .arg(append.attempt.map(lease_name).unwrap_or_default());
             add_requests(&mut call, &append.deltas);
         }
         call
@@ -226,8 +232,8 @@ impl Store {
     }
 
     fn learn(&self, message: &MessageId, guard: String) {
-        let target = Target::of(guard, message, &self.keys);
-        self.known.learn(message, target);
+        let targets = Target::all_of(&guard, message, &self.keys);
+        self.known.learn(message, targets);
     }
 }
 

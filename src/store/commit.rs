@@ -60,7 +60,7 @@ impl Store {
             "ok" => {
                 let after = commit.after;
                 self.known
-                    .learn(&after.id, Target::after(after, &self.keys));
+                    .learn(&after.id, Target::all_after(after, &self.keys));
                 Committed::Done(outcome.take()?)
             }
             "conflict" => Committed::Conflict,

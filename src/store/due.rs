@@ -77,7 +77,10 @@ impl Store {
         after: &Message,
         now: Time,
     ) -> String {
-        match (before.and_then(Message::due_time), after.due_time()) {
+        match (
+            before.and_then(|before| before.due_time(now)),
+            after.due_time(now),
+        ) {
             (Some(_), None) => none(),
             (None, Some(due)) => self.score(due, now),
             (Some(before), Some(due)) if due < before => self.score(due, now),

@@ -14,7 +14,7 @@ const MILLIS_MAX: u64 = 1_000 * 365 * 24 * 60 * 60 * 1_000;
 /// for all others they are comments.
 const PUBLISHING: &str = "--push ";
 
-const SOURCES: [&str; 16] = [
+const SOURCES: [&str; 20] = [
     include_str!("functions/prelude.lua"),
     include_str!("functions/append.lua"),
     include_str!("functions/extend.lua"),
@@ -30,6 +30,10 @@ const SOURCES: [&str; 16] = [
     include_str!("functions/change_session.lua"),
     include_str!("functions/admit.lua"),
     include_str!("functions/delete_session.lua"),
+    include_str!("functions/offer.lua"),
+    include_str!("functions/take.lua"),
+    include_str!("functions/room.lua"),
+    include_str!("functions/discard.lua"),
     include_str!("functions/probe.lua"),
 ];
 

@@ -10,6 +10,8 @@
 //! | `session:{id}:messages` | zset | its messages by create time, in µs | with the session |
 //! | `user:{id}:sessions` | zset | a user's sessions by last activity, in µs | with the sessions |
 //! | `due` | zset | messages to which something happens by itself, by when, in µs | - |
+//! | `queue:{name}` | zset | tickets of tasks that wait, as `{message} {task}`, by when they can be taken, in ms | 24 h after the last one |
+//! | `queue:{name}:bell` | list | one element where a ticket was added that nobody has looked for yet | with the queue |
 //! | `content:{id}` | hash | content over 10,000 bytes: type, size, sha256, user, data | 7 days, at least its message's |
 //!
 //! Braces mark what is filled in, they are not part of the keys. Channels, which
@@ -30,9 +32,11 @@
 //! | `log` | key of its log |
 //! | `block:0000` … | a block, as protobuf `ContentBlock` |
 //! | `task:0000` … | a task, as protobuf `Task` |
+//! | `lease:0000` … | the worker's lease of that task: see store/snapshot.rs |
+//! | `checkpoint:0000` … | what its attempts left for the next (JSON) |
 //! | `open` | the blocks that text can be appended to, apart by spaces |
 //! | `tail` | the one among them that an append goes to which names none |
-//! | `guard` | while it is streaming: fence, tail, session, user and, once a cancel was requested, `cancel`, apart by spaces |
+//! | `guard` | while it is streaming: fence, tail, session, user, once a cancel was requested `cancel`, and of each task that is held `task:attempt:tail`, where it has a tail of its own; apart by spaces |
 //! | `contents` | keys of its content out of line, apart by spaces |
 //! | `fence` | which writer may write, 0 for anybody; once a cancel was requested, followed by ` cancel` |
 //! | `lease` | who that is, and for how long: see store/snapshot.rs |
@@ -41,7 +45,7 @@
 //! | `repeats` | the last 64 request ids and what they were answered |
 //! | `schema` | version of this layout: 1 |
 
-use crate::domain::ids::{BlockId, ContentId, MessageId, SessionId, UserId};
+use crate::domain::ids::{BlockId, ContentId, Label, MessageId, SessionId, UserId};
 
 /// Version of the layout of a message's hash.
 pub(super) const SCHEMA: &str = "1";
@@ -94,6 +98,17 @@ impl Keys {
 
     pub(super) fn session_messages(&self, id: &SessionId) -> String {
         format!("session:{id}:messages")
+    }
+
+    /// All queues have to be in one partition, so that one connection can wait for
+    /// any number of them.
+    pub(super) fn queue(&self, name: &Label) -> [String; 2] {
+        [format!("queue:{name}"), format!("queue:{name}:bell")]
+    }
+
+    pub(super) fn queue_of_bell(&self, key: &str) -> Option<Label> {
+        let name = key.strip_prefix("queue:")?.strip_suffix(":bell")?;
+        Label::parse(name).ok()
     }
 
     pub(super) fn due(&self) -> &'static str {

@@ -8,8 +8,9 @@ use std::{
 
 use super::{StoreError, keys::Keys};
 use crate::domain::{
-    ids::{BlockId, MessageId, SessionId, UserId},
+    ids::{BlockId, MessageId, SessionId, TaskId, UserId},
     message::{Message, MessageState},
+    task::Attempt,
 };
 
 /// Where text is appended, and everything that this depends on.
@@ -21,6 +22,8 @@ pub(super) struct Target {
     pub(super) fence: u64,
     pub(super) cancel_requested: bool,
     pub(super) user: UserId,
+    /// Under the lease of which task it is appended.
+    attempt: Option<Attempt>,
     /// The block that an append goes to which names none, and whose text is the
     /// third key.
     pub(super) block: BlockId,
@@ -30,30 +33,43 @@ pub(super) struct Target {
 
 impl Target {
     /// Where text of a message as it stands is appended.
-    pub(super) fn after(message: &Message, keys: &Keys) -> Option<Self> {
-        Self::of(guard(message), &message.id, keys)
+    pub(super) fn all_after(message: &Message, keys: &Keys) -> Vec<Self> {
+        Self::all_of(&guard(message), &message.id, keys)
     }
 
-    /// What the field `guard` of a message says; none where text cannot be
-    /// appended without naming a block.
-    pub(super) fn of(guard: String, message: &MessageId, keys: &Keys) -> Option<Self> {
+    /// What the field `guard` of a message says: where text is appended that
+    /// names no block, by the writer and by those who hold tasks.
+    pub(super) fn all_of(guard: &str, message: &MessageId, keys: &Keys) -> Vec<Self> {
         let mut parts = guard.split(' ');
-        let fence = parts.next()?.parse().ok()?;
-        let block = BlockId::parse(parts.next()?).ok()?;
-        let session = SessionId::parse(parts.next()?).ok()?;
-        let user = UserId::parse(parts.next()?).ok()?;
-        Some(Self {
-            cancel_requested: says_cancel(&guard),
-            keys: [
-                keys.message(message),
-                keys.log(&session, message),
-                keys.text(message, &block),
-            ],
-            guard,
-            fence,
-            user,
-            block,
-        })
+        let mut next = || parts.next().unwrap_or_default();
+        let (fence, tail, session, user) = (next(), next(), next(), next());
+        let target = |attempt: Option<Attempt>, block: &str| {
+            let block = BlockId::parse(block).ok()?;
+            let session = SessionId::parse(session).ok()?;
+            Some(Self {
+                cancel_requested: says_cancel(guard),
+                keys: [
+                    keys.message(message),
+                    keys.log(&session, message),
+                    keys.text(message, &block),
+                ],
+                guard: guard.to_owned(),
+                fence: fence.parse().ok()?,
+                user: UserId::parse(user).ok()?,
+                attempt,
+                block,
+            })
+        };
+        let leases = parts.filter_map(|part| {
+            let (lease, tail) = part.rsplit_once(':')?;
+            let (task, number) = lease.split_once(':')?;
+            let attempt = Attempt {
+                task: TaskId::parse(task).ok()?,
+                number: number.parse().ok()?,
+            };
+            target(Some(attempt), tail)
+        });
+        target(None, tail).into_iter().chain(leases).collect()
     }
 }
 
@@ -70,12 +86,24 @@ pub(super) fn guard(message: &Message) -> String {
         ..
     } = message;
     let cancel = cancel(message);
-    format!("{fence} {tail} {session} {user}{cancel}")
+    let mut guard = format!("{fence} {tail} {session} {user}{cancel}");
+    for task in message.open_tasks().filter(|task| task.held().is_some()) {
+        if let Some(tail) = message.task_tail(&task.id) {
+            let attempt = task.attempt;
+            guard.push_str(&format!(" {}:{attempt}:{}", task.id, tail.id));
+        }
+    }
+    guard
+}
+
+/// How the field `guard` names a lease; a colon and the block follow.
+pub(super) fn lease_name(attempt: &Attempt) -> String {
+    format!("{}:{}", attempt.task, attempt.number)
 }
 
 /// Whether a field `guard` says that a cancel was requested.
 pub(super) fn says_cancel(guard: &str) -> bool {
-    guard.split(' ').nth(4).is_some()
+    guard.split(' ').nth(4) == Some("cancel")
 }
 
 /// The field `fence` of a message: on what an append depends that knows nothing
@@ -113,7 +141,7 @@ struct Entry {
     /// When it was last made to live on, so that appends need not say so every
     /// time.
     refreshed: Instant,
-    target: Option<Arc<Target>>,
+    targets: Vec<Arc<Target>>,
 }
 
 impl Known {
@@ -144,27 +172,35 @@ impl Known {
                 true
             }
             None => {
-                insert(&mut messages, message, None);
+                insert(&mut messages, message, Vec::new());
                 true
             }
         }
     }
 
-    /// Where text of the message is appended, unless it should be made to live
-    /// on now.
-    pub(super) fn target(&self, message: &MessageId) -> Option<Arc<Target>> {
+    /// Where text of the message is appended under this lease, or under none,
+    /// unless it should be made to live on now.
+    pub(super) fn target(
+        &self,
+        message: &MessageId,
+        attempt: Option<&Attempt>,
+    ) -> Option<Arc<Target>> {
         let messages = self.messages();
         let entry = messages.get(message)?;
         let is_fresh = entry.refreshed.elapsed() < self.interval;
-        entry.target.clone().filter(|_| is_fresh)
+        let mut targets = entry.targets.iter().filter(|_| is_fresh);
+        targets
+            .find(|target| target.attempt.as_ref() == attempt)
+            .cloned()
     }
 
     /// Remembers where text of a message is appended.
-    pub(super) fn learn(&self, message: &MessageId, target: Option<Target>) {
+    pub(super) fn learn(&self, message: &MessageId, targets: Vec<Target>) {
+        let targets = targets.into_iter().map(Arc::new).collect();
         let mut messages = self.messages();
         match messages.get_mut(message) {
-            Some(entry) => entry.target = target.map(Arc::new),
-            None => insert(&mut messages, message, target),
+            Some(entry) => entry.targets = targets,
+            None => insert(&mut messages, message, targets),
         }
     }
 
@@ -173,13 +209,17 @@ impl Known {
     }
 }
 
-fn insert(messages: &mut HashMap<MessageId, Entry>, message: &MessageId, target: Option<Target>) {
+fn insert(
+    messages: &mut HashMap<MessageId, Entry>,
+    message: &MessageId,
+    targets: Vec<Arc<Target>>,
+) {
     if messages.len() >= Known::ENTRIES_MAX {
         messages.clear();
     }
     let entry = Entry {
         refreshed: Instant::now(),
-        target: target.map(Arc::new),
+        targets,
     };
     messages.insert(message.clone(), entry);
 }

@@ -172,6 +172,22 @@ impl Store {
         }
     }
 
+    /// A session's latest messages, the newest first: up to `count`, each with its
+    /// time.
+    pub async fn latest_messages(
+        &self,
+        session: &SessionId,
+        count: usize,
+    ) -> Result<Vec<(u64, MessageId)>, StoreError> {
+        let Some(last) = count.checked_sub(1) else {
+            return Ok(Vec::new());
+        };
+        let mut call = redis::cmd("ZRANGE");
+        call.arg(self.keys.session_messages(session));
+        call.arg(0).arg(last).arg("REV").arg("WITHSCORES");
+        parse_ids(scored(self.link.read_one(call).await?)?)
+    }
+
     /// A session's messages that were created before `time`.
     pub async fn messages_before(
         &self,

@@ -17,6 +17,7 @@ mod link;
 mod load;
 mod log;
 mod messages;
+mod queue;
 mod reply;
 mod sessions;
 mod snapshot;
@@ -33,6 +34,7 @@ pub use self::{
     feed::{Feed, FeedItem, READ_ENTRIES_MAX, Read},
     log::{Entry, Log, Look, Page, Placed, Resume},
     messages::{Inspected, Loaded, Repeat, Vitals},
+    queue::{QueueBells, QueueEntry, Taken, Ticket},
     sessions::Admission,
     subscription::{Bell, Published, Subscription},
 };

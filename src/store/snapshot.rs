@@ -19,7 +19,7 @@ use crate::{
         ids::{Label, MessageId, SessionId, UserId},
         lease::Lease,
         message::{EndReason, Ending, Message, MessageState, Role},
-        task::Task,
+        task::{Task, TaskLease},
     },
     proto as v1,
     wire::{
@@ -49,11 +49,58 @@ pub(super) fn changed_fields(before: Option<&Message>, after: &Message, log: &st
             let same = before.and_then(|before| before.blocks.get(index)) == Some(block);
             (!same).then(|| (format!("block:{index:04}"), encode_block(block)))
         });
-    let tasks = after.tasks.iter().enumerate().filter_map(|(index, task)| {
-        let same = before.and_then(|before| before.tasks.get(index)) == Some(task);
-        (!same).then(|| (format!("task:{index:04}"), task_to_v1(task).encode_to_vec()))
+    let tasks = after.tasks.iter().enumerate().flat_map(|(index, task)| {
+        let old = before.and_then(|before| before.tasks.get(index));
+        let old = old.map(|old| task_fields(index, old)).unwrap_or_default();
+        let mut fields = task_fields(index, task);
+        fields.retain(
+            |field| match old.iter().find(|(name, _)| *name == field.0) {
+                Some((_, value)) => *value != field.1,
+                None => !field.1.is_empty(),
+            },
+        );
+        fields
     });
     fields.chain(blocks).chain(tasks).collect()
+}
+
+/// A task as everybody sees it, and what is known of it besides.
+fn task_fields(index: usize, task: &Task) -> Vec<Field> {
+    let lease = task.lease.as_ref().map(task_lease_to_text);
+    let checkpoint = match task.checkpoint.is_empty() {
+        true => String::new(),
+        false => serde_json::Value::Object(task.checkpoint.clone()).to_string(),
+    };
+    vec![
+        (format!("task:{index:04}"), task_to_v1(task).encode_to_vec()),
+        (
+            format!("lease:{index:04}"),
+            lease.unwrap_or_default().into_bytes(),
+        ),
+        (format!("checkpoint:{index:04}"), checkpoint.into_bytes()),
+    ]
+}
+
+/// When it ends, in microseconds, how long it lasts, in milliseconds, when it ends
+/// at the latest, in microseconds, and whether it is closed.
+fn task_lease_to_text(lease: &TaskLease) -> String {
+    let limit = lease.limit.map(micros).unwrap_or_default();
+    let millis = lease.duration.as_millis();
+    let closed = if lease.is_closed { " closed" } else { "" };
+    format!("{} {millis} {limit}{closed}", micros(lease.end))
+}
+
+fn task_lease_from_text(text: &str) -> Option<TaskLease> {
+    let mut parts = text.split(' ');
+    let end = parts.next()?.parse().ok()?;
+    let millis = parts.next()?.parse().ok()?;
+    let limit = parts.next().and_then(|limit| limit.parse().ok());
+    Some(TaskLease {
+        end: Time::from_timestamp_micros(end)?,
+        duration: Duration::from_millis(millis),
+        limit: limit.and_then(Time::from_timestamp_micros),
+        is_closed: parts.next().is_some(),
+    })
 }
 
 /// The text of an open block has a key of its own.
@@ -174,10 +221,7 @@ pub(super) fn parse(
             let block = v1::ContentBlock::decode(bytes).map_err(StoreError::corrupt)?;
             block_from_v1(block).map_err(StoreError::corrupt)
         })?,
-        tasks: fields.list("task:", |bytes| -> Result<Task, StoreError> {
-            let task = v1::Task::decode(bytes).map_err(StoreError::corrupt)?;
-            task_from_v1(task).map_err(StoreError::corrupt)
-        })?,
+        tasks: fields.tasks()?,
         metadata: serde_json::from_str(fields.text("metadata")?).map_err(StoreError::corrupt)?,
         parent: fields
             .0
@@ -279,6 +323,24 @@ impl Fields {
             reason: self.named("end_reason", EndReason::named)?,
             error: self.text("error")?.to_owned(),
         }))
+    }
+
+    fn tasks(&self) -> Result<Vec<Task>, StoreError> {
+        let mut tasks = self.list("task:", |bytes| -> Result<Task, StoreError> {
+            let task = v1::Task::decode(bytes).map_err(StoreError::corrupt)?;
+            task_from_v1(task).map_err(StoreError::corrupt)
+        })?;
+        for (index, task) in tasks.iter_mut().enumerate() {
+            let text = |kind: &str| self.text(&format!("{kind}:{index:04}")).ok();
+            let some = |kind: &str| text(kind).filter(|text| !text.is_empty());
+            let unknown = || StoreError::corrupt("the lease of a task cannot be read");
+            let lease = some("lease").map(|text| task_lease_from_text(text).ok_or_else(unknown));
+            task.lease = lease.transpose()?;
+            if let Some(checkpoint) = some("checkpoint") {
+                task.checkpoint = serde_json::from_str(checkpoint).map_err(StoreError::corrupt)?;
+            }
+        }
+        Ok(tasks)
     }
 
     /// The fields `<prefix>0000`, `<prefix>0001` ... in order.

@@ -177,6 +177,7 @@ pub fn reason_to_v1(reason: EndReason) -> v1::EndReason {
         EndReason::Client => v1::EndReason::Client,
         EndReason::WriterLost => v1::EndReason::WriterLost,
         EndReason::CancelRequested => v1::EndReason::CancelRequested,
+        EndReason::TaskEnded => v1::EndReason::TaskEnded,
     }
 }
 
@@ -187,5 +188,6 @@ pub fn reason_from_v1(reason: v1::EndReason) -> Option<EndReason> {
         v1::EndReason::Client => Some(EndReason::Client),
         v1::EndReason::WriterLost => Some(EndReason::WriterLost),
         v1::EndReason::CancelRequested => Some(EndReason::CancelRequested),
+        v1::EndReason::TaskEnded => Some(EndReason::TaskEnded),
     }
 }

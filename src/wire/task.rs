@@ -1,14 +1,20 @@
 //! Tasks.
 
+use prost_types::Timestamp;
+
 use super::{
     Malformed,
-    values::{metadata_from_v1, metadata_to_v1, time_from_v1, time_to_v1},
+    values::{
+        duration_from_v1, duration_to_v1, metadata_from_v1, metadata_to_v1, time_from_v1,
+        time_to_v1,
+    },
 };
 use crate::{
     domain::{
+        Metadata,
         ids::{BlockId, Label, TaskId},
         message::Message,
-        task::{Task, TaskStatus},
+        task::{Attempt, Task, TaskStatus, Workflow},
     },
     proto as v1,
 };
@@ -27,12 +33,23 @@ pub fn task_to_v1(task: &Task) -> v1::Task {
         attempt: task.attempt,
         max_attempts: task.max_attempts,
         error: task.error.clone(),
-        workflow: v1::Workflow::Unspecified.into(),
-        max_iterations: 0,
+        workflow: workflow_to_v1(task.workflow).into(),
+        max_iterations: task.max_iterations,
         block_id: task.block.to_string(),
         create_time: Some(time_to_v1(task.create_time)),
         update_time: Some(time_to_v1(task.update_time)),
         end_time: task.end_time.map(time_to_v1),
+        queue: task.queue.to_string(),
+        worker_id: task
+            .worker
+            .as_ref()
+            .map(Label::to_string)
+            .unwrap_or_default(),
+        retry_time: task.retry_time.map(time_to_v1),
+        deadline: task.deadline.map(time_to_v1),
+        attempt_timeout: task.attempt_timeout.map(duration_to_v1),
+        released: task.released,
+        ends_message: task.ends_message,
     }
 }
 
@@ -45,12 +62,20 @@ pub fn task_of_message_to_v1(task: &Task, message: &Message) -> v1::Task {
     }
 }
 
-/// A task that was stored.
+/// A task that was stored, or that an event tells of: without what is not in
+/// the log.
 pub fn task_from_v1(task: v1::Task) -> Result<Task, Malformed> {
+    let workflow = workflow_from_v1(task.workflow());
+    let label = |field: &str, text: &str| Label::parse(text).map_err(|e| Malformed::new(field, e));
+    let time = |field: &str, time: &Option<Timestamp>| {
+        let time = time.as_ref();
+        time.map(|time| time_from_v1(Some(time), field)).transpose()
+    };
+    let attempt_timeout = task.attempt_timeout.as_ref();
     let status = status_from_v1(task.status()).ok_or(Malformed::new("status", "is unknown"))?;
     Ok(Task {
         id: TaskId::parse(&task.task_id).map_err(|e| Malformed::new("task_id", e))?,
-        kind: Label::parse(&task.task_type).map_err(|e| Malformed::new("task_type", e))?,
+        kind: label("task_type", &task.task_type)?,
         params: metadata_from_v1(task.params.as_ref(), "params")?,
         status,
         progress: task.progress,
@@ -61,11 +86,55 @@ pub fn task_from_v1(task: v1::Task) -> Result<Task, Malformed> {
         block: BlockId::parse(&task.block_id).map_err(|e| Malformed::new("block_id", e))?,
         create_time: time_from_v1(task.create_time.as_ref(), "create_time")?,
         update_time: time_from_v1(task.update_time.as_ref(), "update_time")?,
-        end_time: task
-            .end_time
-            .map(|time| time_from_v1(Some(&time), "end_time"))
+        end_time: time("end_time", &task.end_time)?,
+        // Tasks of earlier versions were in no queue.
+        queue: match task.queue.as_str() {
+            "" => label("task_type", &task.task_type)?,
+            queue => label("queue", queue)?,
+        },
+        worker: match task.worker_id.as_str() {
+            "" => None,
+            worker => Some(label("worker_id", worker)?),
+        },
+        retry_time: time("retry_time", &task.retry_time)?,
+        deadline: time("deadline", &task.deadline)?,
+        attempt_timeout: attempt_timeout
+            .map(|timeout| duration_from_v1(timeout, "attempt_timeout"))
             .transpose()?,
+        released: task.released,
+        ends_message: task.ends_message,
+        workflow,
+        max_iterations: task.max_iterations,
+        lease: None,
+        checkpoint: Metadata::new(),
     })
+}
+
+/// The lease of a task, as a worker names it in its writes.
+pub fn attempt_to_v1(attempt: &Attempt) -> v1::TaskLease {
+    v1::TaskLease {
+        task_id: attempt.task.to_string(),
+        attempt: attempt.number,
+    }
+}
+
+fn workflow_to_v1(workflow: Option<Workflow>) -> v1::Workflow {
+    match workflow {
+        None => v1::Workflow::Unspecified,
+        Some(Workflow::Simple) => v1::Workflow::Simple,
+        Some(Workflow::Critic) => v1::Workflow::Critic,
+        Some(Workflow::Planner) => v1::Workflow::Planner,
+    }
+}
+
+/// A workflow that a client named; none for an unspecified one.
+pub fn workflow_from_v1(workflow: v1::Workflow) -> Option<Workflow> {
+    match workflow {
+        v1::Workflow::Unspecified => None,
+        v1::Workflow::Simple => Some(Workflow::Simple),
+        v1::Workflow::Critic => Some(Workflow::Critic),
+        v1::Workflow::Planner => Some(Workflow::Planner),
+    }
 }
 
 /// A status for clients.

@@ -20,10 +20,13 @@ async fn prepare(clients: &Clients) {
     clients.append("m", "hello").await.unwrap();
 }
 
-/// What is left of each key's life, in whole hours, rounded up.
+/// What is left of each key's life, in whole hours, rounded up, but for those that
+/// are of no message or session.
 async fn lives(world: &World) -> Vec<(String, u64)> {
     let mut lives = Vec::new();
-    for key in world.redis.keys().await {
+    let mut keys = world.redis.keys().await;
+    keys.retain(|key| key != "due" && !key.starts_with("queue:"));
+    for key in keys {
         let left = world.redis.ttl(&key).await;
         let kind = match key.split_once(':') {
             Some(("content", _)) => "content".to_owned(),

@@ -82,6 +82,10 @@ fn limits_to_v1(engine: &Engine) -> v1::Limits {
         max_writer_ttl: Some(duration_to_v1(limits::WRITER_TTL_MAX)),
         writer_grace: Some(duration_to_v1(engine.options().writer_grace)),
         max_cancel_grace: Some(duration_to_v1(limits::CANCEL_GRACE_MAX)),
+        tasks_per_queue: i64::try_from(engine.options().queue_limit).unwrap_or(i64::MAX),
+        min_task_lease: Some(duration_to_v1(limits::LEASE_MIN)),
+        max_task_lease: Some(duration_to_v1(limits::LEASE_MAX)),
+        max_claim_wait: Some(duration_to_v1(limits::CLAIM_WAIT_MAX)),
         heartbeat_interval: Some(duration_to_v1(engine.hub().heartbeat())),
     }
 }

@@ -10,11 +10,15 @@ use crate::{
     api::status::invalid,
     domain::{
         Metadata,
-        ids::{InvalidId, MessageId, RequestId},
+        command::Right,
+        ids::{InvalidId, MessageId, RequestId, SessionId, TaskId},
         limits,
+        offload::sha256_hex,
         principal::Principal,
+        task::Attempt,
     },
     engine::{Request, fresh_id},
+    proto as v1,
     wire::values::{duration_from_v1, metadata_from_v1},
 };
 
@@ -59,9 +63,14 @@ pub(super) fn metadata(field: &str, object: Option<&Struct>) -> Result<Metadata,
         let problem = format!("must be nested at most {} deep", limits::METADATA_DEPTH_MAX);
         return Err(invalid(field, problem));
     }
-    let length = serde_json::to_string(&metadata).map_or(0, |json| json.len());
-    length_within(field, length, limits::METADATA_BYTES_MAX)?;
+    object_within(field, &metadata)?;
     Ok(metadata)
+}
+
+/// An object of at most 16 KiB.
+pub(super) fn object_within(field: &str, object: &Metadata) -> Result<(), Status> {
+    let length = serde_json::to_string(object).map_or(0, |json| json.len());
+    length_within(field, length, limits::METADATA_BYTES_MAX)
 }
 
 /// How many objects and lists are in one another.
@@ -83,6 +92,34 @@ pub(super) fn length_within(field: &str, length: usize, max: usize) -> Result<()
     if length > max {
         let problem = format!("must be at most {max} bytes long, not {length}");
         return Err(invalid(field, problem));
+    }
+    Ok(())
+}
+
+/// The lease that a write is made under, if it names one.
+pub(super) fn lease(lease: Option<&v1::TaskLease>) -> Result<Option<Attempt>, Status> {
+    lease
+        .map(|lease| {
+            Ok(Attempt {
+                task: id("lease.task_id", &lease.task_id, TaskId::parse)?,
+                number: attempt("lease.attempt", lease.attempt)?,
+            })
+        })
+        .transpose()
+}
+
+/// The number of an attempt; they begin with 1.
+pub(super) fn attempt(field: &str, number: u32) -> Result<u32, Status> {
+    match number {
+        0 => Err(invalid(field, "must be given")),
+        number => Ok(number),
+    }
+}
+
+/// A number between 0 and 1.
+pub(super) fn progress(field: &str, progress: Option<f64>) -> Result<(), Status> {
+    if progress.is_some_and(|progress| !(0.0..=1.0).contains(&progress)) {
+        return Err(invalid(field, "must be between 0 and 1"));
     }
     Ok(())
 }
@@ -125,17 +162,38 @@ pub(super) fn request(
     principal: Principal,
     method: &str,
     message_id: &str,
-    fence: u64,
+    right: Right,
     request_id: &str,
     payload: &impl prost::Message,
 ) -> Result<Request, Status> {
-    let repeat = optional_id("request_id", request_id, RequestId::parse)?;
+    let repeat = repeat(method, request_id, payload)?;
     Ok(Request {
         principal,
         message: id("message_id", message_id, MessageId::parse)?,
-        fence,
-        repeat: repeat.map(|id| (id, fingerprint(method, payload))),
+        right,
+        repeat,
     })
+}
+
+/// What a repeat is recognised by. `payload` is the request without its request id,
+/// of this method.
+pub(super) fn repeat(
+    method: &str,
+    request_id: &str,
+    payload: &impl prost::Message,
+) -> Result<Option<(RequestId, String)>, Status> {
+    let id = optional_id("request_id", request_id, RequestId::parse)?;
+    Ok(id.map(|id| (id, fingerprint(method, payload))))
+}
+
+/// The id of a message that is made by a request which names none: the same for
+/// each repeat.
+pub(super) fn derived_message(
+    session: &SessionId,
+    request: &RequestId,
+) -> Result<MessageId, Status> {
+    let digest = sha256_hex(format!("{session} {request}").as_bytes());
+    id("message_id", &digest[..32], MessageId::parse)
 }
 
 /// A digest of a request: 64 bits tell payloads of one request id apart. The

@@ -3,12 +3,12 @@
 use tonic::{Request, Response, Status};
 
 use super::{
-    Answer, fields, open, page_token, result,
+    Answer, claims, fields, open, page_token, result,
     servers::task_service_server::TaskService,
     writes::{self, Write},
 };
 use crate::{
-    api::status::{from_engine, invalid, unimplemented},
+    api::status::{from_engine, invalid},
     domain::{
         ids::{MessageId, TaskId},
         message::Message,
@@ -31,10 +31,15 @@ impl Tasks {
             .write(&request, &command)
             .await
             .map_err(from_engine)?;
-        let id = TaskId::parse(&written.detail).ok();
-        let task = id.and_then(|id| find(&written.message, &id));
+        let task = task_of(&written);
         Ok((written, task))
     }
+}
+
+/// The task that a write was about.
+fn task_of(written: &Written) -> Option<v1::Task> {
+    let id = TaskId::parse(&written.detail).ok()?;
+    find(&written.message, &id)
 }
 
 fn find(message: &Message, id: &TaskId) -> Option<v1::Task> {
@@ -141,16 +146,41 @@ impl TaskService for Tasks {
 
     async fn submit_task(
         &self,
-        _: Request<v1::SubmitTaskRequest>,
+        request: Request<v1::SubmitTaskRequest>,
     ) -> Answer<v1::SubmitTaskResponse> {
-        Err(unimplemented("SubmitTask"))
+        let (principal, request) = open(request);
+        let submit = claims::submit(principal, request)?;
+        let written = self.0.submit(&submit).await.map_err(from_engine)?;
+        let task = task_of(&written);
+        Ok(Response::new(v1::SubmitTaskResponse {
+            result: Some(result(written.receipt)),
+            task,
+        }))
     }
 
-    async fn claim_task(&self, _: Request<v1::ClaimTaskRequest>) -> Answer<v1::ClaimTaskResponse> {
-        Err(unimplemented("ClaimTask"))
+    async fn claim_task(
+        &self,
+        request: Request<v1::ClaimTaskRequest>,
+    ) -> Answer<v1::ClaimTaskResponse> {
+        let (principal, request) = open(request);
+        let claim = claims::claim(principal, &request)?;
+        let claimed = self.0.claim(claim).await.map_err(from_engine)?;
+        Ok(Response::new(claims::claimed(claimed)))
     }
 
-    async fn renew_task(&self, _: Request<v1::RenewTaskRequest>) -> Answer<v1::RenewTaskResponse> {
-        Err(unimplemented("RenewTask"))
+    async fn renew_task(
+        &self,
+        request: Request<v1::RenewTaskRequest>,
+    ) -> Answer<v1::RenewTaskResponse> {
+        let (principal, request) = open(request);
+        let renewals = claims::renewals(request)?;
+        let renewed = self.0.renew(&principal, &renewals).await;
+        let renewed = renewed.map_err(from_engine)?;
+        let results = renewals.iter().zip(renewed);
+        Ok(Response::new(v1::RenewTaskResponse {
+            results: results
+                .map(|(renewal, renewed)| claims::renewed(renewal, renewed))
+                .collect(),
+        }))
     }
 }

@@ -89,7 +89,11 @@ fn target(asked: &Asked) -> Target<'_> {
     let (message, fence, effect) = match asked {
         Ok(Parsed::Append(append)) => {
             let request = &append.request;
-            (&request.message, Some(request.fence), Effect::Nothing)
+            (
+                &request.message,
+                request.right.needed_fence(),
+                Effect::Nothing,
+            )
         }
         Ok(Parsed::Write(write)) => {
             let Write { request, command } = write.as_ref();
@@ -97,7 +101,8 @@ fn target(asked: &Asked) -> Target<'_> {
                 Command::End { .. } => Effect::Ends,
                 _ => Effect::Nothing,
             };
-            let fence = command.is_of_writer().then_some(request.fence);
+            let fence = request.right.needed_fence();
+            let fence = fence.filter(|_| command.is_of_writer());
             (&request.message, fence, effect)
         }
         Ok(Parsed::Create(_, message, command)) => {

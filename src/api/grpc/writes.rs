@@ -8,7 +8,7 @@ use super::{blocks, fields};
 use crate::{
     api::status::invalid,
     domain::{
-        command::{Command, CreateMessage, StartTask, UpdateTask},
+        command::{Command, CreateMessage, Retry, Right, StartTask, UpdateTask},
         ids::{BlockId, Label, MessageId, SessionId, TaskId},
         limits,
         message::MessageState,
@@ -26,15 +26,26 @@ pub(super) struct Write {
     pub(super) command: Command,
 }
 
-/// Clears the request id and reads what every write carries.
+/// Clears the request id and reads what every write carries; with `leased` also
+/// the lease that it is made under.
 macro_rules! envelope {
-    ($principal:expr, $method:literal, $request:ident) => {{
+    ($principal:expr, $method:literal, $request:ident) => {
+        envelope!(@ $principal, $method, $request, None)
+    };
+    (leased $principal:expr, $method:literal, $request:ident) => {
+        envelope!(@ $principal, $method, $request, fields::lease($request.lease.as_ref())?)
+    };
+    (@ $principal:expr, $method:literal, $request:ident, $attempt:expr) => {{
         let request_id = std::mem::take(&mut $request.request_id);
+        let right = Right {
+            fence: $request.fence,
+            attempt: $attempt,
+        };
         fields::request(
             $principal,
             $method,
             &$request.message_id,
-            $request.fence,
+            right,
             &request_id,
             &$request,
         )?
@@ -66,7 +77,7 @@ pub(super) fn append_text(
     principal: Principal,
     mut request: v1::AppendTextRequest,
 ) -> Result<AppendRequest, Status> {
-    let envelope = envelope!(principal, "AppendText", request);
+    let envelope = envelope!(leased principal, "AppendText", request);
     if request.delta.is_empty() {
         return Err(invalid("delta", "must not be empty"));
     }
@@ -83,7 +94,7 @@ pub(super) fn add_content(
     principal: Principal,
     mut request: v1::AddContentRequest,
 ) -> Result<Write, Status> {
-    let envelope = envelope!(principal, "AddContent", request);
+    let envelope = envelope!(leased principal, "AddContent", request);
     let block = request
         .block
         .ok_or_else(|| invalid("block", "must be given"))?;
@@ -98,7 +109,7 @@ pub(super) fn update_content(
     principal: Principal,
     mut request: v1::UpdateContentRequest,
 ) -> Result<Write, Status> {
-    let envelope = envelope!(principal, "UpdateContent", request);
+    let envelope = envelope!(leased principal, "UpdateContent", request);
     let block = request
         .block
         .ok_or_else(|| invalid("block", "must be given"))?;
@@ -113,7 +124,7 @@ pub(super) fn publish_event(
     mut request: v1::PublishEventRequest,
 ) -> Result<Write, Status> {
     Ok(Write {
-        request: envelope!(principal, "PublishEvent", request),
+        request: envelope!(leased principal, "PublishEvent", request),
         command: Command::Publish {
             name: fields::id("name", &request.name, Label::parse)?,
             data: fields::metadata("data", request.data.as_ref())?,
@@ -125,7 +136,7 @@ pub(super) fn end_message(
     principal: Principal,
     mut request: v1::EndMessageRequest,
 ) -> Result<Write, Status> {
-    let envelope = envelope!(principal, "EndMessage", request);
+    let envelope = envelope!(leased principal, "EndMessage", request);
     let state = match fields::known("state", request.state)? {
         v1::MessageState::Unspecified | v1::MessageState::Completed => MessageState::Completed,
         v1::MessageState::Failed => MessageState::Failed,
@@ -156,7 +167,14 @@ pub(super) fn request_cancel(
 ) -> Result<Write, Status> {
     let request_id = std::mem::take(&mut request.request_id);
     let id = &request.message_id;
-    let envelope = fields::request(principal, "RequestCancel", id, 0, &request_id, &request)?;
+    let envelope = fields::request(
+        principal,
+        "RequestCancel",
+        id,
+        Right::default(),
+        &request_id,
+        &request,
+    )?;
     fields::text("reason", &request.reason, limits::LINE_BYTES_MAX)?;
     let range = Duration::ZERO..=limits::CANCEL_GRACE_MAX;
     let grace = fields::optional_duration("grace", request.grace.as_ref(), range)?;
@@ -186,10 +204,11 @@ pub(super) fn start_task(
 ) -> Result<Write, Status> {
     let envelope = envelope!(principal, "StartTask", request);
     let id = fields::id_or_fresh("task_id", &request.task_id, TaskId::parse)?;
-    fields::optional_id("queue", &request.queue, Label::parse)?;
+    let kind = fields::id("task_type", &request.task_type, Label::parse)?;
+    let queue = fields::optional_id("queue", &request.queue, Label::parse)?;
     let placeholder = request.placeholder.unwrap_or_default();
     blocks::describes_only("placeholder", &placeholder)?;
-    let kind = fields::known("placeholder.content_type", placeholder.content_type)?;
+    let content_type = fields::known("placeholder.content_type", placeholder.content_type)?;
     let block = fields::id_or_fresh(
         "placeholder.block_id",
         &placeholder.block_id,
@@ -200,17 +219,53 @@ pub(super) fn start_task(
         request: envelope,
         command: Command::StartTask(StartTask {
             id,
-            kind: fields::id("task_type", &request.task_type, Label::parse)?,
+            queue: queue.unwrap_or_else(|| kind.clone()),
+            kind,
             params: fields::metadata("params", request.params.as_ref())?,
-            max_attempts: match request.max_attempts {
-                0 => limits::ATTEMPTS_DEFAULT,
-                attempts => attempts,
-            },
+            max_attempts: max_attempts(request.max_attempts),
+            timeout: timeout("timeout", request.timeout.as_ref())?,
+            attempt_timeout: timeout("attempt_timeout", request.attempt_timeout.as_ref())?,
             block,
-            content_kind: kind_from_v1(kind),
+            content_kind: kind_from_v1(content_type),
             metadata,
+            workflow: None,
+            max_iterations: 0,
+            ends_message: false,
         }),
     })
+}
+
+/// How long a task may take; absent without a limit.
+pub(super) fn timeout(
+    field: &str,
+    timeout: Option<&prost_types::Duration>,
+) -> Result<Option<Duration>, Status> {
+    let range = limits::TASK_TIMEOUT_MIN..=limits::TASK_TIMEOUT_MAX;
+    fields::optional_duration(field, timeout, range)
+}
+
+pub(super) fn max_attempts(attempts: u32) -> u32 {
+    match attempts {
+        0 => limits::ATTEMPTS_DEFAULT,
+        attempts => attempts,
+    }
+}
+
+/// Whether an update of a task says that only an attempt failed.
+fn retry(request: &v1::UpdateTaskRequest) -> Result<Option<Retry>, Status> {
+    let range = Duration::ZERO..=limits::RETRY_DELAY_MAX;
+    let delay = fields::optional_duration("retry_delay", request.retry_delay.as_ref(), range)?;
+    if !request.retryable {
+        return match delay {
+            Some(_) => Err(invalid("retry_delay", "must be absent without retryable")),
+            None => Ok(None),
+        };
+    }
+    if request.status() != v1::TaskStatus::Failed || request.attempt == 0 {
+        let problem = "must be false unless a claimed task is FAILED";
+        return Err(invalid("retryable", problem));
+    }
+    Ok(Some(Retry { delay }))
 }
 
 pub(super) fn update_task(
@@ -220,12 +275,7 @@ pub(super) fn update_task(
     let envelope = envelope!(principal, "UpdateTask", request);
     let id = fields::id("task_id", &request.task_id, TaskId::parse)?;
     let status = status_from_v1(fields::known("status", request.status)?);
-    if request
-        .progress
-        .is_some_and(|progress| !(0.0..=1.0).contains(&progress))
-    {
-        return Err(invalid("progress", "must be between 0 and 1"));
-    }
+    fields::progress("progress", request.progress)?;
     let status_text = request.status_text.as_deref().unwrap_or_default();
     fields::text("status_text", status_text, limits::LINE_BYTES_MAX)?;
     fields::text("error", &request.error, limits::NOTE_BYTES_MAX)?;
@@ -235,6 +285,11 @@ pub(super) fn update_task(
             "error",
             "must be empty unless the task is FAILED or CANCELLED",
         ));
+    }
+    let retry = retry(&request)?;
+    if retry.is_some() && request.content.is_some() {
+        let problem = "must be absent where the task is tried again";
+        return Err(invalid("content", problem));
     }
     let content = request.content.map(|block| {
         let result = blocks::sealed("content", block)?;
@@ -250,6 +305,7 @@ pub(super) fn update_task(
             content: content.transpose()?,
             error: request.error,
             attempt: request.attempt,
+            retry,
         }),
     })
 }

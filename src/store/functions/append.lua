@@ -17,6 +17,8 @@
                               guard
                               owner, '' for any
                               time of the events, in microseconds
+                              lease, '' for none: task:attempt; the fence does
+                              not matter under it
                               then for each delta that has a request id: its
                               number from 0, its place in the text, request id,
                               fingerprint
@@ -30,7 +32,8 @@
               missing | terminal | fenced | reused | corrupt
               offset    length
               too_long  length
-              unopened  the block is not open: load and decide
+              unopened  the block is not open, or not the lease's: load and
+                        decide
               split     one of several deltas is none of these: append them one
                         by one
 ]]
@@ -59,7 +62,7 @@ local function append(keys, args)
     if args[rest + 1] ~= '' and args[rest + 1] ~= call('HGET', message, 'user') then
       return { 'missing' }
     end
-    for at = rest + 3, #args, 4 do
+    for at = rest + 4, #args, 4 do
       repeats = repeats or call('HGET', message, 'repeats') or ''
       local fingerprint, cursor, detail = recall(repeats, args[at + 2])
       if fingerprint and not is_single then
@@ -73,7 +76,13 @@ local function append(keys, args)
     return { 'terminal', held[1] }
   end
   local is_cancelled = false
-  if held[2] ~= args[3] then
+  local lease = rest and args[rest + 3] or ''
+  if lease ~= '' then
+    local guard = call('HGET', message, 'guard') or ''
+    local _, last = string.find(guard, ' ' .. lease .. ':', 1, true)
+    local tail = last and string.match(guard, '^[^ ]+', last + 1) or ''
+    block = (args[1] == '' or args[1] == tail) and tail or ''
+  elseif held[2] ~= args[3] then
     is_cancelled = held[2] == args[3] .. ' cancel'
     if not is_cancelled then
       return { 'fenced' }
@@ -120,7 +129,7 @@ local function append(keys, args)
 
   local answer = first .. ' ' .. offset .. ' ' .. block
   if rest then
-    for at = rest + 3, #args, 4 do
+    for at = rest + 4, #args, 4 do
       local cursor = string.format('%d-%s', first + args[at], args[rest + 2])
       local detail = string.format('%s %d', block, offset + args[at + 1])
       repeats = remember(repeats, args[at + 2], args[at + 3], cursor, detail)
@@ -132,7 +141,7 @@ local function append(keys, args)
       refresh(message, keys[2])
     end
   end
-  if is_cancelled or rest and args[rest] == '1' then
+  if is_cancelled or lease ~= '' or rest and args[rest] == '1' then
     answer = answer .. ' ' .. (call('HGET', message, 'guard') or '')
   end
   return answer

@@ -106,3 +106,11 @@ local function begin_log(log, events, n)
   --push publish(log, '1', events)
   return '1'
 end
+
+-- Wakes one of those who wait for a queue, now or when they next wait for it.
+local function ring_queue(bell)
+  if redis.call('EXISTS', bell) == 0 then
+    redis.call('RPUSH', bell, '1')
+    redis.call('PEXPIRE', bell, MESSAGE_TTL)
+  end
+end

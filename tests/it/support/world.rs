@@ -26,6 +26,7 @@ pub struct World {
     heartbeat: Duration,
     stall_timeout: Duration,
     writer_grace: Duration,
+    queue_limit: u64,
 }
 
 impl World {
@@ -78,7 +79,21 @@ impl World {
             heartbeat,
             stall_timeout: Duration::from_secs(60),
             writer_grace: WRITER_GRACE,
+            queue_limit: 100_000,
         };
+        world.add_instance().await;
+        world.add_instance().await;
+        world
+    }
+
+    /// Two instances whose queues take so many tasks.
+    pub async fn with_queue_limit(queue_limit: u64) -> Self {
+        let mut world = Self {
+            queue_limit,
+            ..Self::start().await
+        };
+        world.services.clear();
+        world.clients.clear();
         world.add_instance().await;
         world.add_instance().await;
         world
@@ -94,6 +109,7 @@ impl World {
             heartbeat: Duration::from_millis(200),
             stall_timeout,
             writer_grace: WRITER_GRACE,
+            queue_limit: 100_000,
         };
         world.add_instance().await;
         world
@@ -129,6 +145,7 @@ impl World {
             stall_timeout: self.stall_timeout,
             engine: EngineOptions {
                 writer_grace: self.writer_grace,
+                queue_limit: self.queue_limit,
             },
             ..ServiceOptions::new(RedisUrl::from(url.to_owned()))
         };
