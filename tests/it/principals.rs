@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, service::InterceptorLayer, transport::Server};
 use tower::util::MapResponseLayer;
 
-use crate::support::{Clients, Rpc, World, image_block, named, open, reason, text_block};
+use crate::support::{Clients, Rpc, World, claim_of, image_block, named, open, reason, text_block};
 
 /// A client that is known to be this user.
 async fn known_as(world: &World, user: &str) -> Clients {
@@ -255,4 +255,32 @@ async fn whoever_is_not_asked_who_they_are_sees_everything() {
     prepare(&known_as(&world, "user_1").await).await;
     assert!(world.a().get("m").await.is_ok());
     world.a().append("m", "x").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_user_claims_no_tasks_and_renews_those_of_nobody_else() {
+    let world = World::start().await;
+    prepare(&known_as(&world, "user_1").await).await;
+    let stranger = known_as(&world, "user_2").await;
+    let claim = claim_of("image_generation");
+    let refused = stranger.try_claim(claim.clone()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert_eq!(reason(&refused), "NOT_A_WORKER");
+    let task = world.a().try_claim(claim).await.unwrap().task.unwrap();
+    let lost = v1::RenewalStatus::Lost;
+    assert_eq!(stranger.renewal_status(&task).await, lost);
+    assert_eq!(world.a().renewal_status(&task).await, v1::RenewalStatus::Ok);
+    let submit = v1::SubmitTaskRequest {
+        session_id: "s".into(),
+        task_description: "do it".into(),
+        ..Default::default()
+    };
+    let unknown = stranger.submit(submit.clone()).await.unwrap_err();
+    assert_eq!(reason(&unknown), "SESSION_NOT_FOUND");
+    let elsewhere = v1::SubmitTaskRequest {
+        message_id: "m".into(),
+        ..submit
+    };
+    let unknown = stranger.submit(elsewhere).await.unwrap_err();
+    assert_eq!(reason(&unknown), "MESSAGE_NOT_FOUND");
 }

@@ -4,6 +4,7 @@
 mod blocks;
 mod kinds;
 mod messages;
+mod queue;
 mod sessions;
 mod stream;
 mod table;

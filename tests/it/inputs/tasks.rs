@@ -2,7 +2,7 @@
 
 use throughline::proto as v1;
 
-use super::table::Table;
+use super::{queue, table::Table};
 use crate::support::{image_block, text_block};
 
 pub(super) async fn rows(table: &mut Table) {
@@ -11,6 +11,7 @@ pub(super) async fn rows(table: &mut Table) {
     update_task(table).await;
     cancel_task(table).await;
     list_tasks(table).await;
+    queue::rows(table).await;
 
     let good = v1::GetTaskRequest {
         message_id: "m".into(),
@@ -49,6 +50,7 @@ async fn start_task(table: &mut Table) {
     table.object("params", &good, |r| &mut r.params).await;
     table.id("request_id", &good, |r| &mut r.request_id).await;
     table.id("queue", &good, |r| &mut r.queue).await;
+    queue::timeouts(table, &good, |r| &mut r.timeout, |r| &mut r.attempt_timeout).await;
 }
 
 async fn placeholder(table: &mut Table) {

@@ -3,8 +3,10 @@
 mod blocks;
 mod client;
 mod program;
+mod proxy;
 mod redis;
 mod rpc;
+mod tasks;
 mod watch;
 mod world;
 
@@ -12,8 +14,10 @@ pub use self::{
     blocks::*,
     client::*,
     program::*,
+    proxy::{Cut, Proxy},
     redis::Redis,
     rpc::Rpc,
+    tasks::*,
     watch::Watch,
     world::{WRITER_GRACE, World},
 };

@@ -1,6 +1,13 @@
 //! Tasks: placeholders, progress and results.
 
 mod ends;
+mod faults;
+mod leased_text;
+mod leases;
+mod queue;
+mod retries;
+mod submit;
+mod workers;
 
 use throughline::proto::{self as v1, content_block::Content, event::Payload};
 use tonic::{Code, Status};
