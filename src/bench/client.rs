@@ -1,6 +1,8 @@
 //! The service as a product's program would call it, and the calls that several
 //! measurements make.
 
+use std::time::Duration;
+
 use tonic::{
     Streaming,
     transport::{Channel, Endpoint},
@@ -8,10 +10,13 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use super::BenchError;
-use crate::proto::{
-    self as v1, message_service_client::MessageServiceClient,
-    session_service_client::SessionServiceClient, task_service_client::TaskServiceClient,
-    watch_message_response::Frame,
+use crate::{
+    proto::{
+        self as v1, message_service_client::MessageServiceClient,
+        session_service_client::SessionServiceClient, task_service_client::TaskServiceClient,
+        watch_message_response::Frame,
+    },
+    wire::values::duration_to_v1,
 };
 
 /// What a model's token is about: 24 bytes.
@@ -90,6 +95,47 @@ impl Client {
             ..Default::default()
         };
         self.messages.clone().append_text(request).await?;
+        Ok(())
+    }
+
+    /// Submits a task, with the message that it answers in.
+    pub(super) async fn submit_task(&self, queue: &str, task: &str) -> Result<(), BenchError> {
+        let request = v1::SubmitTaskRequest {
+            session_id: SESSION.to_owned(),
+            task_description: "do it".to_owned(),
+            task_id: task.to_owned(),
+            queue: queue.to_owned(),
+            ..Default::default()
+        };
+        self.tasks.clone().submit_task(request).await?;
+        Ok(())
+    }
+
+    /// Waits so long for a task.
+    pub(super) async fn claim_task(
+        &self,
+        queue: &str,
+        wait: Duration,
+    ) -> Result<Option<v1::Task>, BenchError> {
+        let request = v1::ClaimTaskRequest {
+            queues: vec![queue.to_owned()],
+            worker_id: "bench".to_owned(),
+            wait: Some(duration_to_v1(wait)),
+            ..Default::default()
+        };
+        let response = self.tasks.clone().claim_task(request).await?;
+        Ok(response.into_inner().task)
+    }
+
+    pub(super) async fn finish_task(&self, task: &v1::Task) -> Result<(), BenchError> {
+        let request = v1::UpdateTaskRequest {
+            message_id: task.message_id.clone(),
+            task_id: task.task_id.clone(),
+            attempt: task.attempt,
+            status: v1::TaskStatus::Completed.into(),
+            ..Default::default()
+        };
+        self.tasks.clone().update_task(request).await?;
         Ok(())
     }
 

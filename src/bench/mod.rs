@@ -32,6 +32,7 @@ mod stage;
 mod stamps;
 mod storm;
 mod stream;
+mod tasks;
 
 use std::{io, path::PathBuf, thread, time::Duration};
 
@@ -95,6 +96,8 @@ enum Measurement {
     Slow,
     /// What watchers cost that do nothing.
     Idle,
+    /// Tasks from submission to a worker, and what idle workers cost.
+    Tasks,
 }
 
 /// How long is measured.
@@ -272,6 +275,7 @@ impl Measurement {
             Self::RedisCpu => redis_cpu::measure(scale, bar, report).await,
             Self::Load => load::measure(scale, bar, report).await,
             Self::Delivery => delivery::measure(scale, bar, report).await,
+            Self::Tasks => tasks::measure(scale, bar, report).await,
             Self::Idle => idle::measure(scale, bar, report).await,
             Self::Many => many::measure(scale, bar, report).await,
             Self::Storm => storm::measure(scale, bar, report).await,

@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-const RATIOS: [&str; 15] = [
+const RATIOS: [&str; 18] = [
     "streamed_append_16x256_vs_pipelined_xadd",
     "streamed_append_256x16_vs_pipelined_xadd",
     "unary_append_vs_noop_unary",
@@ -20,6 +20,9 @@ const RATIOS: [&str; 15] = [
     "idle_watcher_kib",
     "stalled_watcher_kib",
     "redis_connections_10000_watchers",
+    "submit_to_claim_p99_ms",
+    "redis_connections_1000_vs_10_idle_workers",
+    "redis_core_percent_1000_idle_workers",
 ];
 
 fn bench(arguments: &[&str]) -> Output {
