@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Plays the tests of the generated clients, and the README's first programs,
-# against two instances of the service on one Redis. `make test` installs and
+# Plays the tests of the generated clients, the README's first programs and the
+# workers in examples/ against two instances of the service on one Redis. `make test` installs and
 # builds what this needs, and calls it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -74,7 +74,7 @@ readme_program() {
 
 build_programs() {
   readme_program python >"$python/quickstart.py"
-  cp tests/clients/typescript/{*.ts,tsconfig.json} "$typescript"
+  cp tests/clients/typescript/{*.ts,tsconfig.json} examples/worker.ts "$typescript"
   readme_program typescript >"$typescript/quickstart.ts"
   tsc --project "$typescript"
 }
@@ -92,6 +92,7 @@ export THROUGHLINE_A=$address
 start_instance b
 export THROUGHLINE_B=$address
 build_programs
+export THROUGHLINE_WORKER_JS=$typescript/dist/worker.js
 
 pytest -p no:cacheprovider tests/clients/python
 node --test "$typescript"/dist/*.test.js
