@@ -21,6 +21,10 @@ use crate::{
 /// meanwhile.
 const BATCH_MAX: usize = 256;
 
+/// How often a block is opened for a text, and found to be open and sealed again by
+/// others.
+const OPENINGS_MAX: usize = 16;
+
 /// Text for a block.
 #[derive(Debug, Clone)]
 pub struct AppendRequest {
@@ -220,8 +224,19 @@ impl Engine {
             delta: wanted.delta.clone(),
             expected_offset: wanted.expected_offset,
         });
-        let written = self.write(&wanted.request, &command).await?;
-        from_detail(written.receipt, &written.detail)
+        for _ in 0..OPENINGS_MAX {
+            let opened = self.write_if(&wanted.request, &command, open_a_block);
+            if let Some(written) = opened.await? {
+                return from_detail(written.receipt, &written.detail);
+            }
+            // Somebody else has opened one, to which they may write faster than
+            // anything can be decided on it.
+            match self.try_append(std::slice::from_ref(wanted)).await? {
+                Appended::Unopened => {}
+                appended => return Box::pin(self.settle(wanted, appended)).await,
+            }
+        }
+        Err(EngineError::Contended)
     }
 
     /// A block that was sealed may hold the text at its offset already, perhaps
@@ -245,6 +260,12 @@ impl Engine {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether changes do more than append to a block that is open.
+fn open_a_block(changes: &[Change]) -> bool {
+    let appends = |change| matches!(change, &Change::TextAppended { .. });
+    !changes.iter().all(appends)
 }
 
 /// How many of the first requests can share a call.

@@ -100,19 +100,33 @@ impl Engine {
         request: &Request,
         command: &Command,
     ) -> Result<Written, EngineError> {
+        let written = self.write_if(request, command, |_| true).await?;
+        written.ok_or(EngineError::Contended)
+    }
+
+    /// Makes a write, once, if the changes that it comes to are wanted.
+    pub(super) async fn write_if(
+        &self,
+        request: &Request,
+        command: &Command,
+        are_wanted: impl Fn(&[Change]) -> bool,
+    ) -> Result<Option<Written>, EngineError> {
         for round in 0..DECISIONS_MAX {
             if round > 4 {
                 sleep(DECISION_DELAY).await;
             }
             let loaded = self.load_for(&request.principal, &request.message).await?;
             if let Some(written) = recall(request, &loaded)? {
-                return Ok(written);
+                return Ok(Some(written));
             }
             let now = clock::now();
             let changes = loaded.message.decide(command, &request.right, now)?;
             let detail = detail(command, &loaded.message, &changes);
             if changes.is_empty() {
-                return Ok(repeated(loaded.message, detail));
+                return Ok(Some(repeated(loaded.message, detail)));
+            }
+            if !are_wanted(&changes) {
+                return Ok(None);
             }
             self.check_room(&changes).await?;
             let mut before = loaded.message.clone();
@@ -123,11 +137,11 @@ impl Engine {
             let repeat = repeat.map(|(id, print)| (id, print.as_str(), detail.as_str()));
             let committed = self.commit(&loaded, before, changes, repeat, now).await?;
             if let Some(message) = committed {
-                return Ok(Written {
+                return Ok(Some(Written {
                     receipt: Receipt::of(&message),
                     message,
                     detail,
-                });
+                }));
             }
         }
         Err(EngineError::Contended)

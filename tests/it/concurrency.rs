@@ -7,14 +7,20 @@ use std::{
 };
 
 use throughline::{
-    proto::{self as v1, EventType, MessageState, event::Payload},
+    proto::{
+        self as v1, EventType, MessageState, event::Payload, write_ack::Outcome,
+        write_message_request::Write,
+    },
     store::StoreOptions,
     wire::message::message_to_v1,
 };
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use crate::support::{Clients, World, eventually, fold, named, open, refusal, text_block};
+use crate::{
+    support::{Clients, World, eventually, fold, named, open, refusal, text_block},
+    write_stream::WriteStream,
+};
 
 const WRITERS: usize = 4;
 
@@ -333,4 +339,33 @@ async fn a_long_text_that_is_being_written_is_read_as_it_was_at_its_cursor() {
             message.cursor
         );
     }
+}
+
+#[tokio::test]
+async fn who_comes_second_to_open_a_block_is_not_held_up_by_those_who_write_to_it() {
+    const STREAMS: usize = 8;
+    const WRITES: usize = 6_000;
+    const WINDOW: usize = 200;
+    let world = world().await;
+    let mut writers = JoinSet::new();
+    for number in 0..STREAMS {
+        let clients = world.either(number);
+        writers.spawn(async move {
+            let mut stream = WriteStream::open(&clients).await;
+            for turn in 0..WRITES + WINDOW {
+                if turn < WRITES {
+                    let append = append("m", &delta(number, turn), "");
+                    stream.send(Write::AppendText(append)).await;
+                }
+                if turn >= WINDOW {
+                    let outcome = stream.ack().await.outcome.unwrap();
+                    assert!(matches!(outcome, Outcome::Result(_)), "{outcome:?}");
+                }
+            }
+        });
+    }
+    writers.join_all().await;
+    let message = world.a().get("m").await.unwrap();
+    assert_eq!(message.blocks.len(), 1);
+    assert_eq!(message.text.matches(';').count(), STREAMS * WRITES);
 }
