@@ -3,7 +3,7 @@
 
 pub mod deadline;
 pub mod grpc;
-pub mod media_type;
 pub mod stall;
 pub mod status;
 mod watch_body;
+pub mod web;

@@ -13,7 +13,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{Extensions, HeaderMap};
 use http_body::{Body, Frame};
-use tokio_stream::{Once, Stream};
+use tokio_stream::{Once, Stream, StreamExt};
 use tonic::{Response, Status};
 
 use super::status;
@@ -40,13 +40,25 @@ pub(super) enum WatchBody {
 #[derive(Clone)]
 struct Promised(Arc<Mutex<Option<WatchBody>>>);
 
-/// Answers with chunks of frames as gRPC sends them.
+/// What a door makes of each chunk of frames before it is gathered with others,
+/// among the extensions of its request.
+#[derive(Clone, Copy)]
+pub(super) struct Rewrite(pub(super) fn(Bytes) -> Bytes);
+
+/// Answers with chunks of frames as gRPC sends them, or as they are rewritten.
 pub(super) fn answer<T>(
+    rewrite: Option<Rewrite>,
     chunks: impl Stream<Item = Result<Bytes, Status>> + Send + 'static,
 ) -> Response<Unsent<T>> {
     let error = Status::internal("nobody took the frames of a watch");
     let mut response = Response::new(tokio_stream::once(Err(error)));
-    promise(response.extensions_mut(), chunks);
+    match rewrite {
+        None => promise(response.extensions_mut(), chunks),
+        Some(Rewrite(rewrite)) => {
+            let chunks = chunks.map(move |chunk| chunk.map(rewrite));
+            promise(response.extensions_mut(), chunks);
+        }
+    }
     response
 }
 

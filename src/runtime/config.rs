@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum, builder::FalseyValueParser};
 pub use super::redis_url::RedisUrl;
 
 use super::{serve::ServiceOptions, telemetry::LogFormat};
-use crate::{engine::EngineOptions, store::StoreOptions};
+use crate::{api::web::Origin, engine::EngineOptions, store::StoreOptions};
 
 /// The longest duration that a setting accepts: a century.
 const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -217,6 +217,19 @@ pub struct ServeArgs {
     )]
     pub max_streams: u32,
 
+    /// Pages of which origins may call the service, as in https://example.com.
+    ///
+    /// Several are separated by commas, or given one by one; * means all of them.
+    /// Without it only pages that the service serves itself may.
+    #[arg(
+        long = "cors-origin",
+        value_name = "ORIGIN",
+        env = "THROUGHLINE_CORS_ORIGIN",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub cors_origins: Vec<Origin>,
+
     /// How log lines look, on stderr.
     #[arg(
         long,
@@ -268,6 +281,7 @@ impl ServeArgs {
             stall_timeout: self.stall_timeout,
             drain_timeout: self.drain_timeout,
             max_streams: self.max_streams,
+            cors_origins: self.cors_origins.clone(),
         }
     }
 }
@@ -333,6 +347,7 @@ mod tests {
         assert_eq!(flags.stall_timeout, service.stall_timeout);
         assert_eq!(flags.drain_timeout, service.drain_timeout);
         assert_eq!(flags.max_streams, service.max_streams);
+        assert_eq!(flags.cors_origins, service.cors_origins);
     }
 
     #[test]

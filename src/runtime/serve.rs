@@ -12,7 +12,12 @@ use tracing::{error, info};
 
 use super::{connection, drain, health, redis_url::RedisUrl, reflection};
 use crate::{
-    api::{self, deadline::DeadlineLayer, media_type::GrpcOnlyLayer, stall::Stalls},
+    api::{
+        self,
+        deadline::DeadlineLayer,
+        stall::Stalls,
+        web::{Origin, WebLayer},
+    },
     engine::{Engine, EngineOptions},
     store::{Store, StoreError, StoreOptions},
     tail::Hub,
@@ -41,6 +46,8 @@ pub struct ServiceOptions {
     pub drain_timeout: Duration,
     /// How many calls and watches one connection may have open.
     pub max_streams: u32,
+    /// Pages of which other origins may call.
+    pub cors_origins: Vec<Origin>,
 }
 
 impl ServiceOptions {
@@ -55,6 +62,7 @@ impl ServiceOptions {
             stall_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(8),
             max_streams: 10_000,
+            cors_origins: Vec::new(),
         }
     }
 }
@@ -163,8 +171,9 @@ impl Service {
             .http2_keepalive_timeout(Some(KEEPALIVE))
             // Without it a connection that never says a word outlives the stop.
             .accept_http1(true)
+            // Above all that a call passes, so that the other doors pass it too.
+            .layer(WebLayer::new(&options.cors_origins))
             .layer(DeadlineLayer)
-            .layer(GrpcOnlyLayer)
             .layer(MapResponseLayer::new(move |answer| stalls.guard(answer)))
             .add_routes(routes)
             .serve_with_incoming_shutdown(incoming, self.drain.clone().cancelled_owned());

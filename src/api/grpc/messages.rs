@@ -253,8 +253,7 @@ impl MessageService for Messages {
         &self,
         request: Request<v1::WatchMessageRequest>,
     ) -> Answer<Self::WatchMessageStream> {
-        let (principal, request) = open(request);
-        watch::watch(&self.0, principal, &request)
+        watch::watch(&self.0, request)
     }
 
     async fn delete_message(

@@ -143,8 +143,7 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::WatchSessionRequest>,
     ) -> Answer<Self::WatchSessionStream> {
-        let (principal, request) = open(request);
-        watch::watch_session(&self.0, principal, &request)
+        watch::watch_session(&self.0, request)
     }
 }
 

@@ -4,17 +4,15 @@ use std::{collections::HashSet, time::Duration};
 
 use bytes::Bytes;
 use tokio_stream::StreamExt;
+use tonic::Request;
 
-use super::{Answer, fields};
+use super::{Answer, fields, open};
 use crate::{
     api::{
         status::{from_engine, invalid},
-        watch_body::{self, Unsent},
+        watch_body::{self, Rewrite, Unsent},
     },
-    domain::{
-        ids::{MessageId, SessionId},
-        principal::Principal,
-    },
+    domain::ids::{MessageId, SessionId},
     engine::{Engine, SessionPlace, WatchRequest},
     proto as v1,
     wire::values::duration_from_v1,
@@ -25,9 +23,10 @@ pub(super) type SessionFrames = Unsent<v1::WatchSessionResponse>;
 
 pub(super) fn watch_session(
     engine: &Engine,
-    principal: Principal,
-    request: &v1::WatchSessionRequest,
+    request: Request<v1::WatchSessionRequest>,
 ) -> Answer<SessionFrames> {
+    let rewrite = request.extensions().get::<Rewrite>().copied();
+    let (principal, request) = open(request);
     let session = fields::id("session_id", &request.session_id, SessionId::parse)?;
     let resume = match request.resume_token.as_str() {
         "" => None,
@@ -39,14 +38,12 @@ pub(super) fn watch_session(
     };
     let frames = engine.watch_session(principal, session, resume);
     let chunks = frames.map(|frame| frame.map(Bytes::from).map_err(from_engine));
-    Ok(watch_body::answer(chunks))
+    Ok(watch_body::answer(rewrite, chunks))
 }
 
-pub(super) fn watch(
-    engine: &Engine,
-    principal: Principal,
-    request: &v1::WatchMessageRequest,
-) -> Answer<Frames> {
+pub(super) fn watch(engine: &Engine, request: Request<v1::WatchMessageRequest>) -> Answer<Frames> {
+    let rewrite = request.extensions().get::<Rewrite>().copied();
+    let (principal, request) = open(request);
     let types = request.event_types.iter().map(|event_type| {
         match fields::known("event_types", *event_type)? {
             v1::EventType::Unspecified => Err(invalid("event_types", "must name types")),
@@ -57,7 +54,7 @@ pub(super) fn watch(
     let request = WatchRequest {
         principal,
         message: fields::id("message_id", &request.message_id, MessageId::parse)?,
-        session: None,
+        session: fields::optional_id("session_id", &request.session_id, SessionId::parse)?,
         start: request
             .cursor
             .parse()
@@ -71,5 +68,5 @@ pub(super) fn watch(
     };
     let steps = engine.watch(request);
     let chunks = steps.map(|step| step.map(Bytes::from).map_err(from_engine));
-    Ok(watch_body::answer(chunks))
+    Ok(watch_body::answer(rewrite, chunks))
 }

@@ -1,0 +1,266 @@
+//! Content as bytes: a download, whole or a range of it.
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{
+        ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+        IF_NONE_MATCH, IF_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS,
+    },
+    request::Parts,
+};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use prost::Message;
+use prost_reflect::MethodDescriptor;
+use serde_json::Value;
+use tonic::{Code, Status, body::Body};
+use tonic_types::StatusExt;
+
+use super::{
+    json,
+    problem::Problem,
+    rest::Fields,
+    rpc::{Call, Rpcs, rewrite, take_message},
+};
+use crate::proto as v1;
+
+/// Which bytes a request wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    All,
+    /// From one to another, or to the end; both are in it.
+    From(u64, Option<u64>),
+    Last(u64),
+}
+
+/// An answer that has begun.
+struct Opened {
+    content: v1::ContentRef,
+    first: Bytes,
+    rest: Body,
+}
+
+pub(super) async fn answer(
+    rpcs: &Rpcs,
+    head: &Parts,
+    method: &MethodDescriptor,
+    fields: Fields,
+) -> Result<Response<Body>, Problem> {
+    let source = Source {
+        rpcs,
+        head,
+        method,
+        fields,
+    };
+    let wanted = wanted(&head.headers);
+    match source.answer(wanted).await {
+        Err(status) if wanted != Wanted::All && status.code() == Code::OutOfRange => {
+            Ok(beyond_the_end(status))
+        }
+        other => Ok(other?),
+    }
+}
+
+struct Source<'a> {
+    rpcs: &'a Rpcs,
+    head: &'a Parts,
+    method: &'a MethodDescriptor,
+    fields: Fields,
+}
+
+impl Source<'_> {
+    async fn answer(&self, wanted: Wanted) -> Result<Response<Body>, Status> {
+        let (offset, limit) = match wanted {
+            Wanted::All => (0, 0),
+            Wanted::From(first, None) => (first, 0),
+            Wanted::From(first, Some(last)) => (first, last.saturating_sub(first) + 1),
+            Wanted::Last(length) => {
+                let size = self.open(0, 1).await?.size();
+                (size.saturating_sub(length), 0)
+            }
+        };
+        let opened = self.open(offset, limit).await?;
+        let etag = opened.etag();
+        let asked = &self.head.headers;
+        let has = |name| etag.is_some() && asked.get(name) == etag.as_ref();
+        if has(IF_NONE_MATCH) {
+            return Ok(response(StatusCode::NOT_MODIFIED, etag, Body::default()));
+        }
+        if wanted != Wanted::All && asked.contains_key(IF_RANGE) && !has(IF_RANGE) {
+            return Ok(self.open(0, 0).await?.into_response(None));
+        }
+        let range = (wanted != Wanted::All).then_some((offset, limit));
+        Ok(opened.into_response(range))
+    }
+
+    async fn open(&self, offset: u64, limit: u64) -> Result<Opened, Status> {
+        let mut fields = self.fields.clone();
+        fields.insert("offset".to_owned(), offset.to_string().into());
+        fields.insert("limit".to_owned(), limit.to_string().into());
+        let call = Call {
+            head: self.head,
+            method: self.method,
+            message: json::read(&self.method.input(), Value::Object(fields))?,
+        };
+        let mut rest = self.rpcs.stream(call).await?;
+        let first = match rest.frame().await {
+            Some(frame) => frame?,
+            None => return Err(Status::internal("content has no first chunk")),
+        };
+        let mut first = first.into_data().map_err(|frame| {
+            let trailers = frame.into_trailers().unwrap_or_default();
+            Status::from_header_map(&trailers).unwrap_or_else(|| Status::internal("no content"))
+        })?;
+        let (content, first) = read_chunks(&mut first)?;
+        Ok(Opened {
+            content: content.unwrap_or_default(),
+            first,
+            rest,
+        })
+    }
+}
+
+/// What chunks say of the whole, and their bytes as one.
+fn read_chunks(messages: &mut Bytes) -> Result<(Option<v1::ContentRef>, Bytes), Status> {
+    let mut content = None;
+    let mut data = Vec::new();
+    while let Some(message) = take_message(messages) {
+        let chunk = v1::ReadContentResponse::decode(message)
+            .map_err(|_| Status::internal("a chunk cannot be read"))?;
+        content = content.or(chunk.content);
+        data.push(chunk.data);
+    }
+    let data = match data.len() {
+        1 => data.swap_remove(0),
+        _ => data.concat().into(),
+    };
+    Ok((content, data))
+}
+
+impl Opened {
+    fn size(&self) -> u64 {
+        u64::try_from(self.content.size).unwrap_or_default()
+    }
+
+    fn etag(&self) -> Option<HeaderValue> {
+        let digest = &self.content.sha256;
+        let tag = HeaderValue::from_str(&format!("\"{digest}\"")).ok();
+        tag.filter(|_| !digest.is_empty())
+    }
+
+    fn into_response(self, range: Option<(u64, u64)>) -> Response<Body> {
+        let size = self.size();
+        let (offset, limit) = range.unwrap_or_default();
+        let left = size.saturating_sub(offset);
+        let length = if limit == 0 { left } else { limit.min(left) };
+        let status = match range {
+            Some(_) => StatusCode::PARTIAL_CONTENT,
+            None => StatusCode::OK,
+        };
+        let (etag, kind) = (self.etag(), self.content.media_type);
+        let mut response = response(status, etag, body(self.first, self.rest));
+        let headers = response.headers_mut();
+        let kind = HeaderValue::from_str(&kind)
+            .ok()
+            .filter(|kind| !kind.is_empty());
+        let any = HeaderValue::from_static("application/octet-stream");
+        headers.insert(CONTENT_TYPE, kind.unwrap_or(any));
+        headers.insert(CONTENT_LENGTH, length.into());
+        if range.is_some() {
+            let last = (offset + length).saturating_sub(1);
+            insert_range(headers, &format!("bytes {offset}-{last}/{size}"));
+        }
+        response
+    }
+}
+
+fn response(status: StatusCode, etag: Option<HeaderValue>, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    // Whoever wrote the content chose its type: what a browser makes of it shall
+    // run nothing, and see nothing of this origin.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let nothing = HeaderValue::from_static("default-src 'none'; sandbox");
+    headers.insert(CONTENT_SECURITY_POLICY, nothing);
+    if let Some(etag) = etag {
+        headers.insert(ETAG, etag);
+    }
+    response
+}
+
+fn body(first: Bytes, rest: Body) -> Body {
+    let mut rest = rewrite(
+        rest,
+        |mut chunk| read_chunks(&mut chunk).map(|(_, data)| data),
+        |_| Bytes::new(),
+    );
+    let chunks = async_stream::stream! {
+        if !first.is_empty() {
+            yield Ok(Frame::data(first));
+        }
+        while let Some(frame) = rest.frame().await {
+            yield frame;
+        }
+    };
+    Body::new(StreamBody::new(chunks))
+}
+
+fn beyond_the_end(status: Status) -> Response<Body> {
+    let info = status.get_details_error_info();
+    let length = info.and_then(|info| info.metadata.get("length").cloned());
+    let mut response = Problem::from(status).into_response();
+    if let Some(length) = length {
+        insert_range(response.headers_mut(), &format!("bytes */{length}"));
+    }
+    response
+}
+
+fn insert_range(headers: &mut HeaderMap, range: &str) {
+    if let Ok(range) = HeaderValue::from_str(range) {
+        headers.insert(CONTENT_RANGE, range);
+    }
+}
+
+/// The range that a request asks for. Several, and what is none, mean all, as
+/// HTTP allows.
+fn wanted(headers: &HeaderMap) -> Wanted {
+    let text = headers.get(RANGE).and_then(|range| range.to_str().ok());
+    text.and_then(range).unwrap_or(Wanted::All)
+}
+
+fn range(text: &str) -> Option<Wanted> {
+    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
+    let number = |text: &str| text.trim().parse::<u64>().ok().filter(|n| *n < 1 << 62);
+    match (first.trim(), last.trim()) {
+        ("", last) => number(last).filter(|n| *n > 0).map(Wanted::Last),
+        (first, "") => Some(Wanted::From(number(first)?, None)),
+        (first, last) => {
+            let (first, last) = (number(first)?, number(last)?);
+            (first <= last).then_some(Wanted::From(first, Some(last)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_read_as_http_has_them() {
+        for (text, expected) in [
+            ("bytes=0-0", Some(Wanted::From(0, Some(0)))),
+            ("bytes=5-", Some(Wanted::From(5, None))),
+            ("bytes=-7", Some(Wanted::Last(7))),
+            ("bytes=2-1", None),
+            ("bytes=-0", None),
+            ("bytes=0-1,5-6", None),
+            ("lines=0-1", None),
+            ("bytes=a-b", None),
+        ] {
+            assert_eq!(range(text), expected, "{text}");
+        }
+    }
+}

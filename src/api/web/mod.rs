@@ -1,0 +1,150 @@
+//! The web door: REST and server-sent events, gRPC-Web and Connect, on the port
+//! of gRPC. It translates and calls the RPCs of the first door; what they do and
+//! refuse is decided there.
+
+mod connect;
+mod content;
+mod cors;
+mod json;
+mod openapi;
+mod problem;
+mod rest;
+mod routes;
+mod rpc;
+mod short;
+mod sse;
+
+use std::{
+    convert::Infallible,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_util::{
+    TryFutureExt,
+    future::{BoxFuture, MapOk},
+};
+use http::{Method, Request, Response, header::CONTENT_TYPE};
+use http_body_util::Either;
+use tokio_util::either::Either as OneOf;
+use tonic::{Status, body::Body};
+use tower::{Layer, Service};
+
+pub use self::cors::{InvalidOrigin, Origin};
+use self::{cors::Cors, problem::Problem, rpc::Rpcs};
+
+/// Wraps the gRPC services so that they can be called in other ways as well.
+/// What already is gRPC goes straight to them.
+#[derive(Clone, Debug)]
+pub struct WebLayer {
+    cors: Cors,
+}
+
+impl WebLayer {
+    /// Pages of these origins may call the service, beside its own.
+    pub fn new(origins: &[Origin]) -> Self {
+        Self {
+            cors: Cors::of(origins),
+        }
+    }
+}
+
+impl<S, B> Layer<S> for WebLayer
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: http_body::Body<Data = Bytes, Error = Status> + Send + 'static,
+{
+    type Service = Web<S>;
+
+    fn layer(&self, grpc: S) -> Web<S> {
+        Web {
+            door: Door {
+                rpcs: Rpcs::new(grpc.clone()),
+                cors: self.cors.clone(),
+            },
+            grpc,
+        }
+    }
+}
+
+/// The service that [`WebLayer`] makes.
+#[derive(Clone)]
+pub struct Web<S> {
+    grpc: S,
+    door: Door,
+}
+
+type Native<B> = fn(Response<B>) -> Response<Either<B, Body>>;
+
+impl<S, B> Service<Request<Body>> for Web<S>
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
+{
+    type Response = Response<Either<B, Body>>;
+    type Error = Infallible;
+    type Future =
+        OneOf<MapOk<S::Future, Native<B>>, BoxFuture<'static, Result<Self::Response, Infallible>>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.grpc.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if content_type(&request).is_some_and(is_native_grpc) {
+            let native: Native<B> = |response| response.map(Either::Left);
+            return OneOf::Left(self.grpc.call(request).map_ok(native));
+        }
+        let door = self.door.clone();
+        let answer = async move { Ok(door.answer(request).await.map(Either::Right)) };
+        OneOf::Right(Box::pin(answer))
+    }
+}
+
+fn content_type<B>(request: &Request<B>) -> Option<&[u8]> {
+    let value = request.headers().get(CONTENT_TYPE)?;
+    Some(value.as_bytes())
+}
+
+fn is_native_grpc(content_type: &[u8]) -> bool {
+    content_type
+        .strip_prefix(b"application/grpc")
+        .is_some_and(|rest| !rest.starts_with(b"-web"))
+}
+
+#[derive(Clone)]
+struct Door {
+    rpcs: Rpcs,
+    cors: Cors,
+}
+
+impl Door {
+    async fn answer(self, request: Request<Body>) -> Response<Body> {
+        if let Some(preflight) = self.cors.preflight(&request) {
+            return preflight;
+        }
+        let Ok(grant) = self.cors.admit(&request) else {
+            return Problem::ForeignOrigin.into_response();
+        };
+        let mut response = self.translate(request).await;
+        grant.mark(response.headers_mut());
+        response
+    }
+
+    async fn translate(&self, request: Request<Body>) -> Response<Body> {
+        if content_type(&request).is_some_and(|kind| kind.starts_with(b"application/grpc-web")) {
+            return self.rpcs.grpc_web(request).await;
+        }
+        let path = request.uri().path();
+        if let Some(method) = json::method(path) {
+            return connect::answer(&self.rpcs, &method, request).await;
+        }
+        if path == "/openapi.json" && request.method() == Method::GET {
+            return openapi::answer();
+        }
+        rest::answer(&self.rpcs, request)
+            .await
+            .unwrap_or_else(Problem::into_response)
+    }
+}

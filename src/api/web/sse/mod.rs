@@ -1,0 +1,113 @@
+//! Watches as server-sent events: `id` is the place to resume from, `event` says
+//! what happened, `data` is it in JSON. A heartbeat is a comment.
+//!
+//! The frames are those of gRPC's watches, and who does not read them is ended by
+//! the same sweep.
+
+mod events;
+mod shared;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+    request::Parts,
+};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use prost_reflect::MethodDescriptor;
+use serde_json::Value;
+use tokio::time::timeout;
+use tonic::{Code, Status, body::Body};
+
+use super::{
+    json,
+    problem::Problem,
+    rest::{Fields, set},
+    rpc::{Call, Rpcs, rewrite},
+};
+use crate::api::{status::invalid, watch_body::Rewrite};
+
+/// What the first frame is waited for. It tells whether there is anything to
+/// watch; only a message that does not exist yet lets one wait.
+const FIRST_FRAME: Duration = Duration::from_millis(500);
+
+/// How long a browser waits before it connects again.
+const RETRY: &[u8] = b"retry: 1000\n\n";
+
+pub(super) async fn answer(
+    rpcs: &Rpcs,
+    mut head: Parts,
+    method: &MethodDescriptor,
+    mut fields: Fields,
+    resume: &str,
+) -> Result<Response<Body>, Problem> {
+    if let Some(place) = head.headers.get("last-event-id") {
+        let place = place.to_str();
+        let place = place.map_err(|_| invalid("last-event-id", "must be an id of the stream"))?;
+        set(&method.input(), &mut fields, resume, place.into());
+    }
+    let events = match method.name() {
+        "WatchSession" => events::of_session,
+        _ => events::of_message,
+    };
+    head.extensions.insert(Rewrite(events));
+    let call = Call {
+        head: &head,
+        method,
+        message: json::read(&method.input(), Value::Object(fields))?,
+    };
+    let mut watch = rpcs.stream(call).await?;
+    let first = match timeout(FIRST_FRAME, watch.frame()).await {
+        Ok(first) => data(first)?,
+        Err(_) => Bytes::new(),
+    };
+    if events::are_only_the_end(&first) {
+        return Ok(no_content());
+    }
+    Ok(event_stream(first, watch))
+}
+
+/// The data of a frame, or how the watch was refused.
+fn data(frame: Option<Result<Frame<Bytes>, Status>>) -> Result<Bytes, Status> {
+    let Some(frame) = frame.transpose()? else {
+        return Ok(Bytes::new());
+    };
+    match frame.into_data() {
+        Ok(data) => Ok(data),
+        Err(frame) => {
+            let trailers = frame.into_trailers().unwrap_or_default();
+            match Status::from_header_map(&trailers) {
+                Some(status) if status.code() != Code::Ok => Err(status),
+                _ => Ok(Bytes::new()),
+            }
+        }
+    }
+}
+
+fn event_stream(first: Bytes, watch: Body) -> Response<Body> {
+    let mut rest = rewrite(watch, Ok, events::problem);
+    let chunks = async_stream::stream! {
+        yield Ok(Frame::data([RETRY, &first].concat().into()));
+        while let Some(frame) = rest.frame().await {
+            yield frame;
+        }
+    };
+    let mut response = Response::new(Body::new(StreamBody::new(chunks)));
+    let headers = response.headers_mut();
+    let kind = HeaderValue::from_static("text/event-stream");
+    headers.insert(CONTENT_TYPE, kind);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Proxies that gather what they pass on would keep events back.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+/// Tells a browser that there is nothing to connect again for.
+fn no_content() -> Response<Body> {
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
