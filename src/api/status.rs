@@ -159,6 +159,12 @@ pub fn deadline_exceeded() -> Status {
     reply(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", text, &[])
 }
 
+/// A method that is a stream both ways, which not all doors are.
+pub(super) fn only_by_grpc(method: &str) -> Status {
+    let text = format!("{method} can be called by gRPC only");
+    reply(Code::Unimplemented, "METHOD_NOT_OFFERED", text, &[])
+}
+
 /// A status as it ends an answer that has begun.
 pub(super) fn trailers(status: &Status) -> HeaderMap {
     let mut trailers = HeaderMap::new();

@@ -36,6 +36,7 @@ mod sweeper;
 mod tasks;
 mod watch_endings;
 mod watch_starts;
+mod web;
 mod write_stream;
 mod writer_lease;
 mod writes;

@@ -16,7 +16,7 @@ use super::{
     rest::read_body,
     rpc::{Call, Rpcs, put_message, rewrite, take_message},
 };
-use crate::api::status::{invalid, unimplemented};
+use crate::api::status::{invalid, only_by_grpc};
 
 /// Marks the envelope that says how a stream ended.
 const END_FLAG: u8 = 2;
@@ -145,7 +145,7 @@ async fn open(
     request: Request<Body>,
 ) -> Result<Body, Status> {
     if method.is_client_streaming() {
-        return Err(unimplemented(&format!("{} over Connect", method.name())));
+        return Err(only_by_grpc(method.name()));
     }
     let (head, body) = request.into_parts();
     let mut body = read_body(&head.headers, body).await.map_err(status)?;

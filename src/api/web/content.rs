@@ -23,7 +23,7 @@ use super::{
     rest::Fields,
     rpc::{Call, Rpcs, rewrite, take_message},
 };
-use crate::proto as v1;
+use crate::{api::status::from_engine, domain::refusal::Refusal, engine::EngineError, proto as v1};
 
 /// Which bytes a request wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,8 +90,17 @@ impl Source<'_> {
         if wanted != Wanted::All && asked.contains_key(IF_RANGE) && !has(IF_RANGE) {
             return Ok(self.open(0, 0).await?.into_response(None));
         }
-        let range = (wanted != Wanted::All).then_some((offset, limit));
-        Ok(opened.into_response(range))
+        if wanted == Wanted::All {
+            return Ok(opened.into_response(None));
+        }
+        if offset >= opened.size() {
+            let length = opened.size();
+            return Err(from_engine(EngineError::Refused(Refusal::RangeBeyondEnd {
+                offset,
+                length,
+            })));
+        }
+        Ok(opened.into_response(Some((offset, limit))))
     }
 
     async fn open(&self, offset: u64, limit: u64) -> Result<Opened, Status> {

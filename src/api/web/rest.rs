@@ -107,7 +107,7 @@ fn taken(takes: Takes, input: &MessageDescriptor, mut body: Fields) -> Result<Fi
     if takes == Takes::Message {
         body = short::message(body)?;
     }
-    let Takes::Field(field) = takes else {
+    let Takes::Field(field, _) = takes else {
         short::complete(input, &mut body);
         return Ok(body);
     };
@@ -157,8 +157,9 @@ fn query_field(route: &Route, input: &MessageDescriptor, name: &str) -> Option<F
 /// Whether a field of an RPC's request comes in the query.
 pub(super) fn is_in_query(route: &Route, field: &FieldDescriptor) -> bool {
     let is_in_body = match route.takes {
+        // Which bytes is what Range says.
         Takes::Nothing => route.gives == Gives::Content,
-        Takes::Field(body) => field.name() == body,
+        Takes::Field(body, _) => field.name() == body,
         Takes::Request | Takes::Message => true,
     };
     !is_in_body && route.names().all(|name| name != field.name())
@@ -166,7 +167,7 @@ pub(super) fn is_in_query(route: &Route, field: &FieldDescriptor) -> bool {
 
 fn query_value(name: &str, field: &FieldDescriptor, text: &str) -> Result<Value, Status> {
     if field.is_list() {
-        return Ok(text.split(',').collect());
+        return Ok(text.split(',').filter(|one| !one.is_empty()).collect());
     }
     let not_whole = |_| invalid(name, "must be a whole number");
     match field.kind() {

@@ -23,8 +23,9 @@ pub(super) enum Takes {
     Nothing,
     /// The RPC's request, but for what the path says.
     Request,
-    /// A field of it. The names of those that are there are its `update_mask`.
-    Field(&'static str),
+    /// A field of it, of which so much can be changed. The names of what is there
+    /// are the `update_mask`.
+    Field(&'static str, &'static [&'static str]),
     /// CreateMessage's request, or a text with its type that is a whole message
     /// of the user.
     Message,
@@ -67,13 +68,15 @@ macro_rules! routes {
 }
 
 use Gives::{Content, Json};
-use Takes::{Field, Message, Nothing, Request};
+use Takes::{Message, Nothing, Request};
+
+const SESSION: Takes = Takes::Field("session", &["metadata"]);
 
 routes! {
     POST "sessions" "SessionService/CreateSession" Request, Json;
     GET "sessions" "SessionService/ListSessions" Nothing, Json;
     GET "sessions/{session_id}" "SessionService/GetSession" Nothing, Json;
-    PATCH "sessions/{session.session_id}" "SessionService/UpdateSession" Field("session"), Json;
+    PATCH "sessions/{session.session_id}" "SessionService/UpdateSession" SESSION, Json;
     DELETE "sessions/{session_id}" "SessionService/CloseSession" Nothing, Json;
     POST "sessions/{session_id}/erase" "SessionService/DeleteSession" Request, Json;
     GET "sessions/{session_id}/stream" "SessionService/WatchSession" Nothing, OF_SESSION;

@@ -1,7 +1,7 @@
 //! What REST takes beside canonical JSON, as the first design had it: a message
 //! as one text with its type, and short names of values.
 
-use prost_reflect::{EnumDescriptor, Kind, MessageDescriptor};
+use prost_reflect::{EnumDescriptor, EnumValueDescriptor, Kind, MessageDescriptor};
 use serde_json::{Value, json};
 use tonic::Status;
 
@@ -9,9 +9,9 @@ use super::rest::Fields;
 use crate::api::status::invalid;
 
 /// Types of content that are made of text.
-const TEXTS: [&str; 6] = ["text", "code", "markdown", "html", "json", "thinking"];
+pub(super) const TEXTS: [&str; 6] = ["text", "code", "markdown", "html", "json", "thinking"];
 /// Types that have an address.
-const MEDIA: [&str; 4] = ["image", "audio", "video", "file"];
+pub(super) const MEDIA: [&str; 4] = ["image", "audio", "video", "file"];
 
 /// CreateMessage's request: as it is, or from `content` and its `type`, which
 /// are a whole message of the user unless it says otherwise.
@@ -71,10 +71,21 @@ fn complete_one(kind: &Kind, value: &mut Value) {
     }
 }
 
-/// The name of an enum's value that has a short one.
-fn full_name(of: &EnumDescriptor, short: &str) -> Option<String> {
+/// The short name of an enum's value.
+pub(super) fn name(value: &EnumValueDescriptor) -> Option<String> {
+    let name = value.name().strip_prefix(&prefix(value.parent_enum())?)?;
+    Some(name.to_lowercase())
+}
+
+fn prefix(of: &EnumDescriptor) -> Option<String> {
     let unspecified = of.get_value(0)?;
     let prefix = unspecified.name().strip_suffix("UNSPECIFIED")?;
+    Some(prefix.to_owned())
+}
+
+/// The name of an enum's value that has a short one.
+fn full_name(of: &EnumDescriptor, short: &str) -> Option<String> {
+    let prefix = prefix(of)?;
     let full = format!("{prefix}{}", short.to_uppercase());
     of.get_value_by_name(&full).map(|_| full)
 }

@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use prost::Message;
 use prost_reflect::{
-    DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, MethodDescriptor,
+    DescriptorPool, DeserializeOptions, DynamicMessage, FileDescriptor, MessageDescriptor,
+    MethodDescriptor,
 };
 use serde::Deserializer;
 use tonic::Status;
@@ -36,6 +37,11 @@ pub(super) fn method(path: &str) -> Option<MethodDescriptor> {
 /// Where gRPC has an RPC.
 pub(super) fn path(method: &MethodDescriptor) -> String {
     format!("/{}/{}", method.parent_service().full_name(), method.name())
+}
+
+/// The protos of the contract.
+pub(super) fn files() -> impl Iterator<Item = FileDescriptor> {
+    POOL.files()
 }
 
 /// What writes the contract's messages.

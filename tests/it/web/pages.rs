@@ -1,0 +1,149 @@
+//! Which pages may call, and how much they may send.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use throughline::{
+    api::web::Origin,
+    runtime::{
+        config::RedisUrl,
+        serve::{Service, ServiceOptions},
+    },
+};
+
+use super::http::{Answer, send};
+use crate::support::{Program, Redis, World, serve_command};
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+const SESSIONS: &str = "POST /api/v1/sessions";
+const ASKS: (&str, &str) = ("access-control-request-method", "POST");
+const GRANTED: &str = "access-control-allow-origin";
+
+async fn serve(redis: &Redis, origins: &[&str]) -> Service {
+    let options = ServiceOptions {
+        heartbeat: Duration::from_millis(200),
+        cors_origins: origins
+            .iter()
+            .map(|origin| origin.parse().unwrap())
+            .collect(),
+        ..ServiceOptions::new(RedisUrl::from(redis.url()))
+    };
+    Service::start(options).await.unwrap()
+}
+
+async fn create(service: &Service, headers: &[(&str, &str)]) -> Answer {
+    let headers = [&[JSON], headers].concat();
+    send(service, SESSIONS, &headers, br#"{"user_id": "u"}"#).await
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_may_call_only_where_they_are_named() {
+    let redis = Redis::start();
+    let service = serve(&redis, &["https://friend.example"]).await;
+    let own = format!("http://{}", service.address);
+    let foreign = ("origin", "https://stranger.example");
+    let friend = ("origin", "https://friend.example");
+
+    let refused = create(&service, &[foreign]).await;
+    assert_eq!(
+        (refused.status, refused.reason().as_str()),
+        (403, "ORIGIN_NOT_ALLOWED")
+    );
+    let cross_site = create(&service, &[("sec-fetch-site", "cross-site")]).await;
+    assert_eq!(cross_site.status, 403);
+    let granted = create(&service, &[friend, ("sec-fetch-site", "cross-site")]).await;
+    assert_eq!(granted.status, 200);
+    assert_eq!(granted.headers[GRANTED], "https://friend.example");
+    assert_eq!(create(&service, &[("origin", &own)]).await.status, 200);
+    assert_eq!(create(&service, &[]).await.status, 200);
+
+    let preflight = "OPTIONS /api/v1/sessions";
+    let asked = send(&service, preflight, &[friend, ASKS], b"").await;
+    assert_eq!(asked.status, 204);
+    assert!(asked.headers["access-control-allow-methods"].contains("POST"));
+    let asked = send(&service, preflight, &[foreign, ASKS], b"").await;
+    assert!(!asked.headers.contains_key(GRANTED));
+}
+
+#[tokio::test]
+async fn without_a_named_origin_no_page_from_elsewhere_reads_anything() {
+    let redis = Redis::start();
+    let service = serve(&redis, &[]).await;
+    let line = "GET /api/v1/info";
+    let read = send(&service, line, &[("origin", "https://x.example")], b"").await;
+    assert_eq!(read.status, 200);
+    assert!(!read.headers.contains_key(GRANTED));
+    let all = serve(&redis, &["*"]).await;
+    let read = send(&all, line, &[("origin", "https://x.example")], b"").await;
+    assert_eq!(read.headers[GRANTED], "https://x.example");
+}
+
+#[tokio::test]
+async fn what_is_no_origin_is_refused_at_the_start() {
+    for text in ["example.com", "https://example.com/", "https://", ""] {
+        assert!(text.parse::<Origin>().is_err(), "{text:?}");
+    }
+    let output = serve_command(&["--cors-origin", "example.com"])
+        .output()
+        .await
+        .unwrap();
+    assert!(!output.status.success());
+}
+
+#[tokio::test]
+async fn the_program_takes_origins_from_its_flags() {
+    let redis = Redis::start();
+    let origins = "https://a.example,https://b.example";
+    let program = Program::serve_on(&redis, &["--cors-origin", origins]).await;
+    let output = tokio::process::Command::new("curl")
+        .args(["-sS", "-i", "-H", "origin: https://b.example"])
+        .arg(format!("http://{}/openapi.json", program.address))
+        .output()
+        .await
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("access-control-allow-origin: https://b.example"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_or_no_json_is_refused() {
+    let world = World::start().await;
+    let service = &world.services[0];
+    let large = vec![b' '; 24 * 1024 * 1024 + 1];
+    let refused = send(service, SESSIONS, &[JSON], &large).await;
+    assert_eq!(
+        (refused.status, refused.reason().as_str()),
+        (413, "BODY_TOO_LARGE")
+    );
+    for (headers, body, status) in [
+        (vec![JSON], "[]", 400),
+        (vec![JSON], "{", 400),
+        (vec![JSON], r#"{"user_id": "u", "other": 1}"#, 400),
+        (vec![("content-type", "text/plain")], "{}", 415),
+        (vec![JSON, ("content-encoding", "gzip")], "{}", 415),
+    ] {
+        let refused = send(service, SESSIONS, &headers, body.as_bytes()).await;
+        assert_eq!(refused.status, status, "{body}");
+        assert_ne!(refused.reason(), "");
+    }
+}
+
+#[tokio::test]
+async fn http_2_without_tls_serves_rest_as_well() {
+    let redis = Redis::start();
+    let program = Program::serve_on(&redis, &[]).await;
+    let output = tokio::process::Command::new("curl")
+        .args(["-sS", "--http2-prior-knowledge", "-w", " %{http_version}"])
+        .arg(format!("http://{}/api/v1/info", program.address))
+        .output()
+        .await
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (json, version) = text.rsplit_once(' ').unwrap();
+    assert_eq!(version, "2");
+    let info: Value = serde_json::from_str(json).unwrap();
+    assert!(info["version"].is_string());
+}
