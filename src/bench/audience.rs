@@ -13,9 +13,9 @@ use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
 use super::{
     BenchError, Scale,
     callers::call_in_turn,
-    client::{Client, DELTA},
+    client::{Client, DELTA, SESSION},
     meter::Run,
-    raw::{Connection, Incoming, WatchFrame},
+    raw::{Connection, Door, Incoming, WatchFrame},
     stage::Stage,
 };
 use crate::proto as v1;
@@ -45,13 +45,23 @@ impl Audience {
         message: &str,
         watchers: usize,
     ) -> Result<Self, BenchError> {
+        Self::seat_at(Door::Grpc, stage, message, watchers).await
+    }
+
+    /// Has them come through a door.
+    pub(super) async fn seat_at(
+        door: Door,
+        stage: &Stage,
+        message: &str,
+        watchers: usize,
+    ) -> Result<Self, BenchError> {
         let mut audience = Self {
             watchers,
             lag: Arc::new(Semaphore::new(LAG_MAX * watchers)),
             delivered: Arc::default(),
             reading: JoinSet::new(),
         };
-        for (watch, place) in open_watches(stage, message, watchers).await? {
+        for (watch, place) in open_watches(door, stage, message, watchers).await? {
             let (lag, delivered) = (audience.lag.clone(), audience.delivered.clone());
             audience.reading.spawn(count(watch, place, lag, delivered));
         }
@@ -103,6 +113,7 @@ impl Audience {
 
 /// Opens watches that all have caught up, each with its place.
 pub(super) async fn open_watches(
+    door: Door,
     stage: &Stage,
     message: &str,
     count: usize,
@@ -112,10 +123,14 @@ pub(super) async fn open_watches(
         connections.push(Connection::open(stage.service.address(), WINDOW_BYTES).await?);
     }
     let request = watch_from_now(message);
+    let path = format!("/api/v1/sessions/{SESSION}/messages/{message}/stream?last_id=$");
     let mut watches = Vec::new();
     for number in 0..count {
         let connection = &connections[number % connections.len()];
-        watches.push(connection.ask("WatchMessage", &request).await?);
+        watches.push(match door {
+            Door::Grpc => connection.ask("WatchMessage", &request).await?,
+            Door::Web => connection.events(&path).await?,
+        });
     }
     let mut opened = Vec::new();
     for mut watch in watches {
@@ -137,8 +152,8 @@ pub(super) fn watch_from_now(message: &str) -> v1::WatchMessageRequest {
 pub(super) async fn caught_up(watch: &mut Incoming) -> Result<u64, BenchError> {
     let mut place = None;
     while place.is_none() {
-        let read = watch.read(|message| {
-            if let WatchFrame::CaughtUp(sequence) = WatchFrame::read(message) {
+        let read = watch.read_frames(|frame| {
+            if let WatchFrame::CaughtUp(sequence) = frame {
                 place = Some(sequence);
             }
             Ok(())
@@ -158,8 +173,8 @@ async fn count(
 ) -> Result<(), BenchError> {
     loop {
         let before = seen;
-        let read = watch.read(|message| {
-            match WatchFrame::read(message) {
+        let read = watch.read_frames(|frame| {
+            match frame {
                 // Deltas may be merged: then one frame delivers several events.
                 WatchFrame::Event(sequence) => seen = sequence,
                 WatchFrame::Lost => return Err(BenchError::Unexpected("a watch has a gap")),

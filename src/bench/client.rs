@@ -22,7 +22,7 @@ use crate::{
 /// What a model's token is about: 24 bytes.
 pub(super) const DELTA: &str = "twenty-four bytes a time";
 /// The session that everything is written in.
-const SESSION: &str = "bench";
+pub(super) const SESSION: &str = "bench";
 /// Largest delta that one append takes.
 const DELTA_BYTES_MAX: usize = 256 * 1024;
 

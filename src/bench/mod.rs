@@ -33,6 +33,7 @@ mod stamps;
 mod storm;
 mod stream;
 mod tasks;
+mod web;
 
 use std::{io, path::PathBuf, thread, time::Duration};
 
@@ -88,6 +89,8 @@ enum Measurement {
     Delivery,
     /// One message and many watchers, beside the naive design.
     Fanout,
+    /// Server-sent events beside gRPC.
+    Sse,
     /// Many messages with one watcher each.
     Many,
     /// Everybody resumes at once.
@@ -281,6 +284,7 @@ impl Measurement {
             Self::Storm => storm::measure(scale, bar, report).await,
             Self::Slow => slow::measure(scale, bar, report).await,
             Self::Fanout => fanout::measure(scale, bar, report).await,
+            Self::Sse => web::measure(scale, bar, report).await,
         }
     }
 }

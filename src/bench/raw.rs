@@ -15,6 +15,11 @@ use super::{BenchError, resp::leading_number};
 
 /// Flag and length before each message.
 const PREFIX_BYTES: usize = 5;
+/// What is behind each event.
+const EVENT_END: &[u8] = b"\n\n";
+
+/// What is done with a message, or an event.
+type Each<'a> = dyn FnMut(&[u8]) -> Result<(), BenchError> + Send + 'a;
 
 /// One connection.
 #[derive(Clone)]
@@ -55,11 +60,17 @@ impl Connection {
         .map_err(|_| BenchError::Unexpected("the service has a strange address"))?;
         let mut requests = self.requests.clone().ready().await?;
         let (response, stream) = requests.send_request(request, false)?;
-        let incoming = Incoming {
-            body: Body::Awaited(response),
-            rest: BytesMut::new(),
-        };
-        Ok((Outgoing(stream), incoming))
+        Ok((Outgoing(stream), Incoming::of(Door::Grpc, response)))
+    }
+
+    /// Asks the web for a stream of events.
+    pub(super) async fn events(&self, path: &str) -> Result<Incoming, BenchError> {
+        let request = Request::get(format!("{}{path}", self.address))
+            .body(())
+            .map_err(|_| BenchError::Unexpected("the service has a strange address"))?;
+        let mut requests = self.requests.clone().ready().await?;
+        let (response, _) = requests.send_request(request, true)?;
+        Ok(Incoming::of(Door::Web, response))
     }
 
     /// Begins a call with one request.
@@ -74,6 +85,14 @@ impl Connection {
         outgoing.0.send_data(bytes.freeze(), true)?;
         Ok(incoming)
     }
+}
+
+/// Through which door a watch goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    Grpc,
+    /// As server-sent events.
+    Web,
 }
 
 /// Adds a message to what will be sent.
@@ -102,6 +121,7 @@ impl Outgoing {
 
 /// What the service sends.
 pub(super) struct Incoming {
+    door: Door,
     body: Body,
     /// Begins a message whose end has not come in.
     rest: BytesMut,
@@ -113,12 +133,25 @@ enum Body {
 }
 
 impl Incoming {
+    fn of(door: Door, response: ResponseFuture) -> Self {
+        Self {
+            door,
+            body: Body::Awaited(response),
+            rest: BytesMut::new(),
+        }
+    }
+
     /// Waits for messages, and gives those that have come in. False at the end
     /// of the stream.
     pub(super) async fn read(
         &mut self,
-        mut each: impl FnMut(&[u8]) -> Result<(), BenchError>,
+        mut each: impl FnMut(&[u8]) -> Result<(), BenchError> + Send,
     ) -> Result<bool, BenchError> {
+        let each: &mut Each<'_> = &mut each;
+        let take = match self.door {
+            Door::Grpc => take_messages,
+            Door::Web => take_events,
+        };
         let body = self.open().await?;
         let Some(chunk) = body.data().await else {
             let trailers = body.trailers().await?.unwrap_or_default();
@@ -127,14 +160,23 @@ impl Incoming {
         let chunk = chunk?;
         body.flow_control().release_capacity(chunk.len())?;
         if self.rest.is_empty() {
-            let read = take_messages(&chunk, &mut each)?;
+            let read = take(&chunk, each)?;
             self.rest.extend_from_slice(&chunk[read..]);
         } else {
             self.rest.extend_from_slice(&chunk);
-            let read = take_messages(&self.rest, &mut each)?;
+            let read = take(&self.rest, each)?;
             drop(self.rest.split_to(read));
         }
         Ok(true)
+    }
+
+    /// As [`read`](Incoming::read), of frames of a watch.
+    pub(super) async fn read_frames(
+        &mut self,
+        mut each: impl FnMut(WatchFrame) -> Result<(), BenchError> + Send,
+    ) -> Result<bool, BenchError> {
+        let door = self.door;
+        self.read(|frame| each(WatchFrame::of(door, frame))).await
     }
 
     async fn open(&mut self) -> Result<&mut RecvStream, BenchError> {
@@ -161,10 +203,7 @@ fn succeeded(headers: &HeaderMap) -> Result<(), BenchError> {
 }
 
 /// Gives each whole message, and returns how many bytes they are.
-fn take_messages(
-    bytes: &[u8],
-    each: &mut impl FnMut(&[u8]) -> Result<(), BenchError>,
-) -> Result<usize, BenchError> {
+fn take_messages(bytes: &[u8], each: &mut Each<'_>) -> Result<usize, BenchError> {
     let mut read = 0;
     while let Some(prefix) = bytes.get(read..read + PREFIX_BYTES) {
         let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]);
@@ -175,6 +214,16 @@ fn take_messages(
         };
         each(message)?;
         read = end;
+    }
+    Ok(read)
+}
+
+/// Gives each whole event, and returns how many bytes they are.
+fn take_events(bytes: &[u8], each: &mut Each<'_>) -> Result<usize, BenchError> {
+    let mut read = 0;
+    for end in memchr::memmem::find_iter(bytes, EVENT_END) {
+        each(&bytes[read..end])?;
+        read = end + EVENT_END.len();
     }
     Ok(read)
 }
@@ -192,6 +241,31 @@ pub(super) enum WatchFrame {
 }
 
 impl WatchFrame {
+    /// Reads a frame that came through a door.
+    pub(super) fn of(door: Door, frame: &[u8]) -> Self {
+        match door {
+            Door::Grpc => Self::read(frame),
+            Door::Web => Self::read_event(frame),
+        }
+    }
+
+    /// Reads what kind of event it is, and the id after that.
+    fn read_event(event: &[u8]) -> Self {
+        let Some(event) = event.strip_prefix(b"event: ") else {
+            return Self::Other;
+        };
+        let kind_end = memchr::memchr(b'\n', event).unwrap_or(event.len());
+        let (kind, rest) = event.split_at(kind_end);
+        let id = rest.strip_prefix(b"\nid: ").unwrap_or_default();
+        let sequence = leading_number(id) as u64;
+        match kind {
+            b"gap" | b"snapshot" => Self::Lost,
+            b"caught_up" => Self::CaughtUp(sequence),
+            b"end" | b"problem" => Self::Other,
+            _ => Self::Event(sequence),
+        }
+    }
+
     /// Reads the cursor, which comes first, and which kind of frame follows.
     pub(super) fn read(message: &[u8]) -> Self {
         let (sequence, kind) = match message {
@@ -268,5 +342,23 @@ mod tests {
             assert_eq!(read.unwrap(), cut / whole * whole);
             assert_eq!(seen, cut / whole);
         }
+    }
+
+    #[test]
+    fn events_are_read_as_frames() {
+        let events = b"event: caught_up\nid: 7-1\ndata: {}\n\n\
+            : heartbeat\n\nevent: text_delta\nid: 8-2\ndata: {}\n\nevent: gap\nid: 9";
+        let mut seen = Vec::new();
+        let read = take_events(events, &mut |event| {
+            seen.push(WatchFrame::of(Door::Web, event));
+            Ok(())
+        });
+        let expected = [
+            WatchFrame::CaughtUp(7),
+            WatchFrame::Other,
+            WatchFrame::Event(8),
+        ];
+        assert_eq!(seen, expected);
+        assert!(events[read.unwrap()..].starts_with(b"event: gap"));
     }
 }

@@ -10,7 +10,7 @@ use super::{
     audience::open_watches,
     callers::call_at_pace,
     many::receive,
-    raw::Incoming,
+    raw::{Door, Incoming},
     report::{Report, Table},
     samples::Samples,
     side::Side,
@@ -52,9 +52,9 @@ pub(super) async fn measure(
 
 async fn run(scale: &Scale, slow: usize, stopped: usize) -> Result<(Samples, f64), BenchError> {
     let side = Side::own().await?;
-    let fast = open_watches(&side.stage, &side.message, FAST).await?;
-    let slow = open_watches(&side.stage, &side.message, slow).await?;
-    let _stopped = open_watches(&side.stage, &side.message, stopped).await?;
+    let fast = open_watches(Door::Grpc, &side.stage, &side.message, FAST).await?;
+    let slow = open_watches(Door::Grpc, &side.stage, &side.message, slow).await?;
+    let _stopped = open_watches(Door::Grpc, &side.stage, &side.message, stopped).await?;
     let before = side.stage.service.process.resident_kib()?;
 
     let clock = Clock::start();

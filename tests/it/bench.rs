@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-const RATIOS: [&str; 18] = [
+const RATIOS: [&str; 20] = [
     "streamed_append_16x256_vs_pipelined_xadd",
     "streamed_append_256x16_vs_pipelined_xadd",
     "unary_append_vs_noop_unary",
@@ -16,6 +16,8 @@ const RATIOS: [&str; 18] = [
     "fanout_1000_vs_naive",
     "fanout_cpu_vs_naive",
     "redis_commands_2000_vs_1_watcher",
+    "sse_throughput_vs_grpc",
+    "sse_fanout_vs_grpc",
     "load_1mb_vs_hgetall",
     "idle_watcher_kib",
     "stalled_watcher_kib",

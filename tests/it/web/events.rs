@@ -26,8 +26,13 @@ async fn watch_with_cuts(world: &World, patience: usize) -> Vec<Event> {
     loop {
         let last_id = seen.last().map(|event| event.id.clone());
         let service = &world.services[turn % 2];
-        let path = format!("{STREAM}?last_id=0");
-        let mut events = Events::open(service, &path, last_id.as_deref()).await;
+        let line = format!("GET {STREAM}?last_id=0");
+        let headers = last_id.as_deref().map(|id| ("last-event-id", id));
+        let (answer, stream) = begin(service, &line, headers.as_slice(), b"").await;
+        if answer.status == 204 {
+            return seen;
+        }
+        let mut events = Events::reading(stream);
         for _ in 0..patience {
             let event = events.event().await;
             match event.name.as_str() {
