@@ -26,7 +26,7 @@ pub enum TailMode {
 /// Settings of `throughline serve`.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
-    /// Where to listen for gRPC.
+    /// Where to listen: for gRPC, and for HTTP beside it.
     ///
     /// Port 0 takes any free one. Any other address than a loopback one needs
     /// --allow-anonymous.

@@ -248,11 +248,11 @@ fn text(field: &FieldDescriptor, direction: Direction) -> Value {
     if direction == Direction::In && comments::is_required(field) {
         schema["minLength"] = json!(1);
     }
-    // A character has up to four bytes.
+    // As long as it may be where each character is one byte.
     if let Some(max) = comments::bytes_max(field)
         && direction == Direction::In
     {
-        schema["maxLength"] = json!(max / 4);
+        schema["maxLength"] = json!(max);
     }
     schema
 }
