@@ -161,3 +161,63 @@ impl Route {
 fn name(segment: &'static str) -> Option<&'static str> {
     segment.strip_prefix('{')?.strip_suffix('}')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_names_an_rpc_and_its_fields() {
+        for route in ROUTES {
+            let input = route.rpc().input();
+            for name in route.names() {
+                let first = name.split('.').next().unwrap_or_default();
+                let field = input.get_field_by_name(first);
+                assert!(field.is_some(), "{} has no {name}", route.rpc);
+            }
+        }
+    }
+
+    #[test]
+    fn every_rpc_but_the_stream_both_ways_has_a_row() {
+        for service in ["Session", "Message", "Task", "Admin"] {
+            let one = ROUTES.iter().find(|route| route.rpc.starts_with(service));
+            let service = one.unwrap().rpc().parent_service().clone();
+            for method in service
+                .methods()
+                .filter(|method| !method.is_client_streaming())
+            {
+                let is_it = |route: &&Route| route.rpc() == method;
+                assert!(
+                    ROUTES.iter().any(|route| is_it(&route)),
+                    "{}",
+                    method.name()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_gives_its_names_decoded() {
+        let (route, named) = find(&Method::GET, "/api/v1/messages/a%2Fb/tasks/t").unwrap();
+        assert_eq!(route.rpc, "TaskService/GetTask");
+        assert_eq!(
+            named,
+            [
+                ("message_id", "a/b".to_owned()),
+                ("task_id", "t".to_owned())
+            ]
+        );
+        for path in [
+            "/api/v1/messages/",
+            "/api/v1/messages//tasks",
+            "/",
+            "/api/v1/sessions/",
+        ] {
+            assert!(
+                matches!(find(&Method::GET, path), Err(Problem::NoRoute)),
+                "{path}"
+            );
+        }
+    }
+}

@@ -387,3 +387,6 @@ fn put_value(value: &Value, out: &mut Vec<u8>) {
         Some(V::ListValue(list)) => put_list(list, out),
     }
 }
+
+#[cfg(test)]
+mod tests;
