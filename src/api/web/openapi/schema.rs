@@ -15,7 +15,7 @@ pub(super) const ID: &str = "^[A-Za-z0-9._~-]{1,128}$";
 const ID_OR_NONE: &str = "^[A-Za-z0-9._~-]{0,128}$";
 
 /// Fields that are ids by another name.
-const NAMES: [&str; 3] = ["name", "queue", "task_type"];
+const NAMES: [&str; 2] = ["queue", "task_type"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
@@ -235,7 +235,8 @@ fn text(field: &FieldDescriptor, direction: Direction) -> Value {
         return json!({"type": "string", "pattern": "^[0-9]{1,9}(\\.[0-9]{1,9})?s$"});
     }
     let is_id = (field.name().ends_with("_id") && field.name() != "call_id")
-        || NAMES.contains(&field.name()) && direction == Direction::In;
+        || NAMES.contains(&field.name())
+        || comments::of_field(field).contains("1 to 128 of [A-Za-z0-9._~-]");
     if is_id && direction == Direction::In || field.name() == "user_id" {
         let pattern = if comments::is_required(field) {
             ID
