@@ -186,12 +186,10 @@ impl Schemas {
             Kind::Int64 | Kind::Uint64 if is_out => {
                 json!({"type": "string", "pattern": "^-?[0-9]+$"})
             }
-            Kind::Int32 | Kind::Int64 | Kind::Uint32 | Kind::Uint64 => json!({
-                "type": ["integer", "string"],
-                "minimum": 0,
-                "maximum": i32::MAX,
-                "pattern": "^[0-9]{1,9}$",
-            }),
+            Kind::Int32 => bounded(i32::MIN, i32::MAX),
+            Kind::Uint32 => bounded(u32::MIN, u32::MAX),
+            Kind::Int64 => whole("^-?[0-9]{1,19}$"),
+            Kind::Uint64 => whole("^[0-9]{1,20}$"),
             Kind::Double if is_out => json!({"type": "number"}),
             Kind::Double => json!({
                 "type": ["number", "string"],
@@ -199,11 +197,9 @@ impl Schemas {
                 "maximum": 1,
                 "pattern": r"^(0(\.[0-9]{1,9})?|1)$",
             }),
-            Kind::Bytes => json!({
-                "type": "string",
-                "contentEncoding": "base64",
-                "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
-            }),
+            Kind::Bytes if is_out => json!({"type": "string", "contentEncoding": "base64"}),
+            // Either alphabet, padded or not.
+            Kind::Bytes => json!({"type": "string", "pattern": "^[A-Za-z0-9+/_-]*={0,2}$"}),
             Kind::Enum(of) if is_out => {
                 let names: Vec<_> = of.values().map(|value| value.name().to_owned()).collect();
                 json!({"type": "string", "enum": names})
@@ -222,6 +218,19 @@ impl Schemas {
             _ => text(field, direction),
         }
     }
+}
+
+/// A whole number, or a text of it.
+fn whole(pattern: &str) -> Value {
+    json!({"type": ["integer", "string"], "pattern": pattern})
+}
+
+/// One of 32 bits; the bounds of 64 cannot be told by most who read JSON.
+fn bounded<N: Into<Value>>(min: N, max: N) -> Value {
+    let mut schema = whole("^-?[0-9]{1,10}$");
+    schema["minimum"] = min.into();
+    schema["maximum"] = max.into();
+    schema
 }
 
 fn is_choice(field: &FieldDescriptor) -> bool {
@@ -307,10 +316,10 @@ pub(super) fn short_message() -> Value {
         "description": "A whole message of the user: its text, or where a medium is",
         "required": ["content"],
         "properties": {
-            "content": {"type": "string", "minLength": 1},
+            "content": {"type": "string"},
             "type": {"type": "string", "enum": types, "default": "text"},
             "metadata": {"type": ["object", "null"]},
-            "messageId": {"type": "string", "pattern": ID_OR_NONE},
+            "messageId": {"type": ["string", "null"], "pattern": ID_OR_NONE},
         },
         "additionalProperties": false,
     })
