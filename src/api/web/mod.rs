@@ -3,6 +3,7 @@
 //! refuse is decided there.
 
 mod connect;
+mod console;
 mod content;
 mod cors;
 mod json;
@@ -142,6 +143,9 @@ impl Door {
         }
         if path == "/openapi.json" && request.method() == Method::GET {
             return openapi::answer();
+        }
+        if let Some(file) = console::answer(&request) {
+            return file;
         }
         rest::answer(&self.rpcs, request)
             .await
