@@ -2,7 +2,7 @@
 # Installs what is missing of the tools named as arguments, through the
 # machine's package manager. What is there already is left as it is.
 #
-#   scripts/setup.sh compiler rust-lints redis python node
+#   scripts/setup.sh compiler rust-lints redis python node chromium
 set -euo pipefail
 
 fail() {
@@ -77,9 +77,14 @@ setup_node() {
     fail "Node 18 or later is needed, not $(node --version)"
 }
 
+# A machine that has another browser of the family says so with CHROMIUM.
+setup_chromium() {
+  have "${CHROMIUM:-chromium}" || install chromium chromium
+}
+
 for tool in "$@"; do
   case "$tool" in
-    compiler | rust-lints | redis | python | node) "setup_${tool//-/_}" ;;
+    compiler | rust-lints | redis | python | node | chromium) "setup_${tool//-/_}" ;;
     *) fail "do not know how to install '$tool'" ;;
   esac
 done

@@ -14,49 +14,8 @@ generated=$python/generated
 export PYTHONPATH=$generated PYTHONDONTWRITEBYTECODE=1
 export PATH=$python/venv/bin:$typescript/node_modules/.bin:$PATH
 
-# Short, since a socket's path may have no more than about 100 bytes.
-scratch=$(mktemp -d /tmp/throughline.XXXXXX)
-processes=()
-
-stop() {
-  local status=$?
-  kill ${processes[@]+"${processes[@]}"} 2>/dev/null || true
-  wait
-  if [ "$status" -ne 0 ]; then
-    echo "client tests failed" >&2
-    tail -n 100 "$scratch"/*.{out,log} >&2 || true
-  fi
-  rm -rf "$scratch"
-}
-trap stop EXIT
-
-# until_true PROCESS COMMAND...: waits until the command succeeds, as long as the
-# process lives, but at most 30 s.
-until_true() {
-  local process=$1 end=$((SECONDS + 30))
-  shift
-  until "$@" >/dev/null 2>&1; do
-    kill -0 "$process" || return 1
-    [ "$SECONDS" -lt "$end" ] || { echo "waited 30 s for: $*" >&2 && return 1; }
-    sleep 0.05
-  done
-}
-
-start_redis() {
-  redis-server --port 0 --unixsocket "$scratch/redis.sock" --dir "$scratch" --save '' \
-    >"$scratch/redis.log" 2>&1 &
-  processes+=($!)
-  until_true $! test -S "$scratch/redis.sock"
-}
-
-# start_instance NAME: sets `address` to where it serves.
-start_instance() {
-  "$throughline" serve --redis "redis+unix://$scratch/redis.sock" --listen 127.0.0.1:0 \
-    >"$scratch/$1.out" 2>"$scratch/$1.log" &
-  processes+=($!)
-  until_true $! grep -q 'serving gRPC on' "$scratch/$1.out"
-  address=$(sed -n 's/.*serving gRPC on //p' "$scratch/$1.out")
-}
+# shellcheck source=tests/instances.sh
+source tests/instances.sh
 
 generate() {
   rm -rf "$generated" "$typescript"/{gen,dist,*.ts}
