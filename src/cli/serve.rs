@@ -73,8 +73,8 @@ fn announce(service: &Service) -> io::Result<()> {
     writeln!(out, "throughline: serving gRPC on {address}")?;
     writeln!(
         out,
-        "next: `make demo` shows what it does; any gRPC client can list and call the API, \
-         reflection is on"
+        "next: http://{address}/console shows conversations while they are written; `make demo` \
+         shows what it does; any gRPC client can list and call the API, reflection is on"
     )?;
     out.flush()
 }
