@@ -155,7 +155,7 @@ const nothingYet = () =>
 
 function failure(error) {
   const title = error.status === 404 ? "There is no such session" : "The session could not be loaded";
-  const retry = h("button", { type: "button", onclick: () => conversation.load() }, "Try again");
+  const retry = h("button", { type: "button", onclick: () => conversation.retry() }, "Try again");
   return note(title, h("p", {}, `${error.message}.`), error.reason && h("p", { class: "faint" }, h("code", {}, error.reason)), retry);
 }
 

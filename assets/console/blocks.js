@@ -246,10 +246,14 @@ class MediaView {
   }
 }
 
-function picture({ message }, { blockId, image }) {
-  const { caption, width, height } = image;
-  const node = h("img", { src: pictureAddress(message.messageId, blockId, image), alt: caption ?? "", width, height, decoding: "async" });
-  return h("figure", { class: "picture" }, node, caption && h("figcaption", {}, caption));
+function picture(state, block) {
+  const { caption, width, height } = block.image;
+  const src = pictureAddress(state.message.messageId, block.blockId, block.image);
+  // What the browser can't draw can still be had as a file.
+  const onerror = () => figure.replaceWith(card("image", state, block));
+  const node = h("img", { src, alt: caption ?? "", width, height, decoding: "async", onerror });
+  const figure = h("figure", { class: "picture" }, node, caption && h("figcaption", {}, caption));
+  return figure;
 }
 
 function pictureAddress(messageId, blockId, { data, mediaType, contentRef }) {

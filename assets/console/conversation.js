@@ -51,6 +51,7 @@ export class Conversation {
       onEvent: (event) => this.#take(event),
       onState: (connection) => {
         this.connection = connection;
+        if (connection.state === "live" && this.phase instanceof Error) this.load();
         this.#listeners.onFrame({ connection });
         this.#listeners.onChange();
       },
@@ -96,9 +97,11 @@ export class Conversation {
     return [...this.messages.values()].sort((a, b) => (time(a) < time(b) ? -1 : time(a) > time(b) ? 1 : 0));
   }
 
+  /** Tries again what failed, at once. */
   retry() {
     if (this.connection.state === "refused") this.#follow();
     else this.#live.retry();
+    if (this.phase instanceof Error) this.load();
   }
 
   close() {
@@ -112,6 +115,8 @@ export class Conversation {
     if (frame.data.eventType) this.#takeEvent(frame.data);
     else if (name === "snapshot") this.#replace(frame.data, true);
     else if (name === "end" && messageId) this.#takeEnd(messageId, frame.data);
+    // Some of the session's new messages were not told of.
+    else if (name === "gap" && !messageId) this.load();
     if (messageId) this.#listeners.onChange(messageId);
   }
 

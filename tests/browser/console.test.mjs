@@ -116,6 +116,8 @@ test("what the page has folded is what the service says, for every kind of conte
   assert.match(await kept.textContent(), /^Poem.*Nachts/s);
   assert.match(await messageIn(page, messageId).locator('[data-kind="text"]').nth(1).textContent(), /夜の灯台/);
   await messageIn(page, messageId).getByText("no more paint").waitFor();
+  // The picture of the story is cut off after its first bytes.
+  await messageIn(page, messageId).locator("a.card").getByText("A lighthouse").waitFor();
   await page.getByRole("button", { name: "Events" }).click();
   await page.locator(".events summary").nth(3).click();
   await picture(page, "kinds-ended");
@@ -190,10 +192,14 @@ test("what is not there is said, light and dark", async (t) => {
   const { sessionId } = await begin(call, "ada", "dark", { title: "After dark" });
   await tellAll(call, (await open(call, sessionId)).messageId);
   for (const colorScheme of ["light", "dark"]) {
-    const missing = await openConsole(t, browser, `http://${A}`, "?user=nobody&session=unknown", { colorScheme });
+    const missing = await openConsole(t, browser, `http://${A}`, `?user=nobody-${colorScheme}&session=later-${colorScheme}`, { colorScheme });
     await missing.page.getByText("There is no such session").waitFor();
     await missing.page.getByText("This user has no sessions").waitFor();
     await picture(missing.page, `missing-${colorScheme}`);
+    const { messageId } = await begin(call, `nobody-${colorScheme}`, `later-${colorScheme}`);
+    await missing.page.getByRole("button", { name: "Try again" }).click();
+    await messageIn(missing.page, messageId).waitFor();
+    await missing.page.locator(".connection").filter({ hasText: "Live" }).waitFor();
     const shown = await openConsole(t, browser, `http://${A}`, `?user=ada&session=${sessionId}`, { colorScheme });
     await shown.page.locator("article").nth(1).getByText("painting").or(shown.page.getByText("A lighthouse")).first().waitFor();
     await picture(shown.page, `session-${colorScheme}`);
