@@ -217,7 +217,7 @@ pub struct ServeArgs {
     )]
     pub max_streams: u32,
 
-    /// Pages of which origins may call the service, as in https://example.com.
+    /// Pages of which origins may call the service: scheme, host and port of each.
     ///
     /// Several are separated by commas, or given one by one; * means all of them.
     /// Without it only pages that the service serves itself may.
