@@ -12,7 +12,6 @@ mod content;
 mod error;
 mod events;
 mod grant;
-mod join;
 mod listing;
 mod messages;
 mod notices;

@@ -16,7 +16,6 @@ use tracing::debug;
 
 use super::{
     Engine, EngineError,
-    join::join_deltas,
     step::{Step, until},
 };
 use crate::{
@@ -29,7 +28,7 @@ use crate::{
     },
     proto as v1,
     store::{Log, Look, Page, Resume},
-    tail::{Batch, Fate, Follower, Ready, Standing, Tidings},
+    tail::{Batch, Fate, Follower, Ready, Standing, Tidings, join_deltas},
     wire::frame::{EncodedFrame, GapReason, WatchEnd},
 };
 
@@ -325,7 +324,7 @@ impl Watcher {
         };
         let reached = self.head.is_none_or(|head| seen.sequence >= head.sequence);
         let ready = match &self.follower {
-            Some(follower) => follower.after(seen),
+            Some(follower) => follower.after(seen, reached),
             None if reached => Ready::Nothing,
             None => Ready::Behind,
         };

@@ -288,7 +288,7 @@ impl SessionWatcher {
             Standing::Live => {}
         }
         loop {
-            match self.follower.after(self.place.births) {
+            match self.follower.after(self.place.births, false) {
                 Ready::Batch(births) => births
                     .frames()
                     .iter()

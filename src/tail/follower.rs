@@ -27,9 +27,10 @@ impl Follower {
         self.news.borrow().beat
     }
 
-    /// What comes after `seen`.
-    pub fn after(&self, seen: Cursor) -> Ready {
-        self.topic.after(seen)
+    /// What comes after `seen`. Where there is much of it, and several follow, its
+    /// deltas may be joined.
+    pub fn after(&self, seen: Cursor, may_join: bool) -> Ready {
+        self.topic.after(seen, may_join)
     }
 
     /// What is new, which is then no longer new.

@@ -11,6 +11,7 @@ mod batch;
 mod fates;
 mod follower;
 mod hub;
+mod join;
 mod lane;
 mod push;
 mod reader;
@@ -23,5 +24,6 @@ pub use self::{
     fates::{Fate, Tidings},
     follower::Follower,
     hub::Hub,
+    join::join_deltas,
     topic::{News, Ready, Standing},
 };

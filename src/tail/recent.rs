@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 
-use super::batch::{Batch, Frame, Gathering};
+use super::{
+    batch::{Batch, Frame, Gathering},
+    join::push_joined,
+};
 use crate::{domain::cursor::Cursor, store::Placed};
 
 /// How many frames are kept for followers that are a little behind.
@@ -12,16 +15,47 @@ const BYTES_MAX: usize = 1024 * 1024;
 /// A batch of so many bytes gets no further frame: a follower that does not get
 /// rid of one keeps it alive.
 const BATCH_BYTES: usize = 64 * 1024;
+/// A follower that is so many events behind gets deltas joined, where they were
+/// joined.
+const FAR_BEHIND: u64 = 64;
 
 /// The last events of a log: batches that follow one another without a hole,
 /// and what is gathered for the next.
 #[derive(Debug)]
 pub(super) struct Recent {
-    batches: VecDeque<Batch>,
+    batches: VecDeque<Held>,
     frames: usize,
     bytes: usize,
     gathering: Gathering,
+    /// The same with deltas joined, if anybody is to get them so.
+    joining: Option<Vec<Placed>>,
     tip: Cursor,
+}
+
+/// A batch, and the same with deltas joined, which followers that are far behind
+/// share.
+#[derive(Debug)]
+struct Held {
+    plain: Batch,
+    joined: Option<Batch>,
+}
+
+impl Held {
+    fn first(&self) -> u64 {
+        self.plain.first().cursor.sequence
+    }
+
+    fn last(&self) -> u64 {
+        self.plain.last().cursor.sequence
+    }
+
+    fn size(&self) -> usize {
+        let joined = self
+            .joined
+            .as_ref()
+            .map_or(0, |joined| joined.bytes().len());
+        self.plain.bytes().len() + joined
+    }
 }
 
 impl Recent {
@@ -31,6 +65,7 @@ impl Recent {
             frames: 0,
             bytes: 0,
             gathering: Gathering::default(),
+            joining: None,
             tip: head,
         }
     }
@@ -40,9 +75,10 @@ impl Recent {
         self.tip
     }
 
-    /// Adds an event. Those before it are of no use where one is missing between
-    /// them: retention was faster than we were.
-    pub(super) fn push(&mut self, placed: Placed) {
+    /// Adds an event. With the first of a batch, `joins` says whether its deltas are
+    /// joined as well, for followers that are far behind. Those before it are of no
+    /// use where one is missing between them: retention was faster than we were.
+    pub(super) fn push(&mut self, placed: Placed, joins: bool) {
         if placed.cursor.sequence != self.tip.sequence + 1 {
             *self = Self::after(self.tip);
         }
@@ -50,37 +86,57 @@ impl Recent {
             self.close_batch();
         }
         self.tip = placed.cursor;
+        if self.gathering.size() == 0 {
+            self.joining = joins.then(Vec::new);
+        }
+        if let Some(joined) = &mut self.joining {
+            push_joined(joined, placed.clone());
+        }
         self.gathering.push(placed);
     }
 
     /// What was gathered can be had from now on.
     pub(super) fn close_batch(&mut self) {
-        let Some(batch) = self.gathering.take() else {
+        let Some(plain) = self.gathering.take() else {
             return;
         };
-        self.frames += batch.frames().len();
-        self.bytes += batch.bytes().len();
-        self.batches.push_back(batch);
+        let joined = self.joining.take().and_then(Batch::of);
+        let held = Held { plain, joined };
+        self.frames += held.plain.frames().len();
+        self.bytes += held.size();
+        self.batches.push_back(held);
         while self.frames > FRAMES_MAX || self.bytes > BYTES_MAX {
             let Some(oldest) = self.batches.pop_front() else {
                 return;
             };
-            self.frames -= oldest.frames().len();
-            self.bytes -= oldest.bytes().len();
+            self.frames -= oldest.plain.frames().len();
+            self.bytes -= oldest.size();
         }
     }
 
     /// What can be had of the events after a sequence, or the first part of it,
-    /// if nothing is missing between.
-    pub(super) fn next(&self, sequence: u64) -> Option<Batch> {
-        let batch = self.batches.get(self.batch_of(sequence + 1))?;
-        (batch.first().cursor.sequence <= sequence + 1).then(|| batch.after(sequence))
+    /// if nothing is missing between. Deltas may be joined where there are many.
+    pub(super) fn next(&self, sequence: u64, may_join: bool) -> Option<Batch> {
+        let next = sequence + 1;
+        let held = self.batches.get(self.batch_of(next))?;
+        let is_far_behind = self.last() >= sequence + FAR_BEHIND;
+        match &held.joined {
+            Some(joined) if may_join && is_far_behind && held.first() == next => {
+                Some(joined.clone())
+            }
+            _ => (held.first() <= next).then(|| held.plain.after(sequence)),
+        }
+    }
+
+    /// The last event that can be had.
+    fn last(&self) -> u64 {
+        self.batches.back().map_or(0, Held::last)
     }
 
     /// The event at a sequence, if it is still known.
     pub(super) fn at(&self, sequence: u64) -> Option<Cursor> {
         let frames = match self.batches.get(self.batch_of(sequence)) {
-            Some(batch) => batch.frames(),
+            Some(held) => held.plain.frames(),
             None => self.gathering.frames(),
         };
         let at = |frame: &Frame| frame.cursor.sequence.cmp(&sequence);
@@ -88,10 +144,14 @@ impl Recent {
         Some(frames[index].cursor)
     }
 
-    /// Which batch has a sequence, if one has.
+    /// Which batch has a sequence, if one has: mostly the last, or none yet.
     fn batch_of(&self, sequence: u64) -> usize {
-        self.batches
-            .partition_point(|batch| batch.last().cursor.sequence < sequence)
+        let count = self.batches.len();
+        match self.batches.back() {
+            Some(held) if held.last() < sequence => count,
+            Some(held) if held.first() <= sequence => count - 1,
+            _ => self.batches.partition_point(|held| held.last() < sequence),
+        }
     }
 }
 
@@ -107,13 +167,12 @@ mod tests {
 
     fn push(recent: &mut Recent, sequences: impl IntoIterator<Item = u64>) {
         for sequence in sequences {
-            recent.push(Placed {
-                cursor: cursor(sequence),
-                event: v1::Event {
-                    sequence,
-                    ..Default::default()
-                },
-            });
+            let event = v1::Event {
+                sequence,
+                ..Default::default()
+            };
+            let cursor = cursor(sequence);
+            recent.push(Placed { cursor, event }, false);
         }
         recent.close_batch();
     }
@@ -137,7 +196,7 @@ mod tests {
             // What came before is not known.
             (2, None),
         ] {
-            let next = recent.next(seen);
+            let next = recent.next(seen, false);
             assert_eq!(next.as_ref().map(sequences), expected, "after {seen}");
         }
     }
@@ -146,9 +205,9 @@ mod tests {
     fn a_part_of_a_batch_has_the_bytes_of_its_frames() {
         let mut recent = Recent::after(cursor(0));
         push(&mut recent, 1..=5);
-        let all = recent.next(0).unwrap();
+        let all = recent.next(0, false).unwrap();
         let each: Vec<_> = all.each().map(|(_, frame)| frame).collect();
-        let part = recent.next(3).unwrap();
+        let part = recent.next(3, false).unwrap();
         let rest: Vec<bytes::Bytes> = each[3..].iter().cloned().map(Into::into).collect();
         assert_eq!(part.bytes(), rest.concat());
         let parts: Vec<bytes::Bytes> = part.each().map(|(_, frame)| frame.into()).collect();
@@ -159,14 +218,58 @@ mod tests {
         assert!(all.only(|_| false).is_none());
     }
 
+    fn delta(sequence: u64) -> Placed {
+        let delta = v1::TextDelta {
+            block_id: "b".to_owned(),
+            offset: sequence - 1,
+            delta: "x".to_owned(),
+        };
+        let event = v1::Event {
+            sequence,
+            payload: Some(v1::event::Payload::TextDelta(delta)),
+            ..Default::default()
+        };
+        let cursor = cursor(sequence);
+        Placed { cursor, event }
+    }
+
+    #[test]
+    fn who_is_far_behind_gets_deltas_joined_and_who_is_near_gets_each() {
+        let mut recent = Recent::after(cursor(0));
+        for first in [1, 41, 81] {
+            for sequence in first..first + 40 {
+                recent.push(delta(sequence), true);
+            }
+            recent.close_batch();
+        }
+        // 120 and 80 events behind, at the beginning of a batch.
+        assert_eq!(sequences(&recent.next(0, true).unwrap()), [40]);
+        assert_eq!(sequences(&recent.next(40, true).unwrap()), [80]);
+        // Not asked for; near the end; in the middle of a batch.
+        for (sequence, may_join, frames) in [(0, false, 40), (80, true, 40), (10, true, 30)] {
+            let each = recent.next(sequence, may_join).unwrap();
+            assert_eq!(each.frames().len(), frames, "after {sequence}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_joined_from_its_beginning_is_not_joined() {
+        let mut recent = Recent::after(cursor(0));
+        for sequence in 1..=100 {
+            recent.push(delta(sequence), sequence > 1);
+        }
+        recent.close_batch();
+        assert_eq!(recent.next(0, true).unwrap().frames().len(), 100);
+    }
+
     #[test]
     fn a_hole_makes_what_came_before_it_useless() {
         let mut recent = Recent::after(cursor(0));
         push(&mut recent, 1..=3);
         push(&mut recent, 9..=10);
-        assert!(recent.next(2).is_none());
-        assert!(recent.next(3).is_none());
-        assert_eq!(sequences(&recent.next(8).unwrap()), [9, 10]);
+        assert!(recent.next(2, false).is_none());
+        assert!(recent.next(3, false).is_none());
+        assert_eq!(sequences(&recent.next(8, false).unwrap()), [9, 10]);
         assert_eq!(recent.at(3), None);
         assert_eq!(recent.at(10), Some(cursor(10)));
     }
@@ -178,9 +281,9 @@ mod tests {
         for first in (0..2 * count).step_by(64) {
             push(&mut recent, first + 1..=first + 64);
         }
-        assert!(recent.next(count - 1).is_none());
+        assert!(recent.next(count - 1, false).is_none());
         assert_eq!(
-            recent.next(count).unwrap().first().cursor,
+            recent.next(count, false).unwrap().first().cursor,
             cursor(count + 1)
         );
         assert_eq!(recent.tip(), cursor(2 * count));

@@ -161,13 +161,14 @@ impl Topic {
     /// Takes in what was read, in the order it was read.
     fn take_in(self: &Arc<Self>, entries: Vec<Entry>) {
         let mut is_deleted = false;
+        let is_paced = self.news.receiver_count() > UNPACED_FOLLOWERS;
         let mut events = self.events();
         for entry in entries {
             match entry {
                 Entry::Deleted => is_deleted = true,
                 Entry::Events(placed) => placed
                     .into_iter()
-                    .for_each(|placed| events.recent.push(placed)),
+                    .for_each(|placed| events.recent.push(placed, is_paced)),
             }
         }
         drop(events);
@@ -216,11 +217,11 @@ impl Topic {
         known.is_none_or(|known| known == head)
     }
 
-    /// What comes after `seen`.
-    pub(super) fn after(&self, seen: Cursor) -> Ready {
+    /// What comes after `seen`, where there is much of it perhaps with deltas joined.
+    pub(super) fn after(&self, seen: Cursor, may_join: bool) -> Ready {
         // What was told before can be had after.
         let told = self.news.borrow().tip;
-        match self.events().recent.next(seen.sequence) {
+        match self.events().recent.next(seen.sequence, may_join) {
             Some(batch) => Ready::Batch(batch),
             None if seen.sequence < told.sequence => Ready::Behind,
             None => Ready::Nothing,

@@ -19,9 +19,12 @@ use tonic::{Code, Request, Status, Streaming, client::Grpc, transport::Channel};
 use tonic_prost::ProstCodec;
 use tonic_types::StatusExt;
 
-use crate::support::{
-    Clients, Program, Redis, Watch, World, are_dense, eventually, first_sequence, fold, reason,
-    slow_channel, soon,
+use crate::{
+    support::{
+        Clients, Program, Redis, Watch, World, are_dense, eventually, first_sequence, fold, reason,
+        slow_channel, soon,
+    },
+    write_stream::{WriteStream, append},
 };
 
 /// What a watch still sends, and how it ends.
@@ -76,6 +79,47 @@ async fn a_watcher_that_falls_far_behind_is_sent_deltas_joined_with_their_range(
     // The replay that opens a watch is the log as it is.
     let mut late = world.slow_client().await.watch("m", "0").await;
     assert!(self::rest(&mut late).await.0 == log);
+}
+
+#[tokio::test]
+async fn a_crowd_that_lags_shares_deltas_that_were_joined_once() {
+    const CROWD: usize = 70;
+    let world = World::start().await;
+    world.a().message("m").await;
+    let crowd = world.slow_client().await;
+    let mut watches = Vec::new();
+    for _ in 0..CROWD {
+        let mut watch = crowd.watch("m", "$").await;
+        watch.caught_up().await;
+        watches.push(watch);
+    }
+    // Written all at once, they are read many at a time.
+    const DELTAS: usize = 400;
+    let mut stream = WriteStream::open(&world.b()).await;
+    for turn in 0..DELTAS {
+        let delta = format!("{turn:0>100};");
+        stream.send(Write::AppendText(append("m", &delta))).await;
+    }
+    stream.sequences(DELTAS).await;
+    world.a().complete("m").await;
+
+    let log = world.b().events("m").await;
+    let mut reading = JoinSet::new();
+    for mut watch in watches {
+        reading.spawn(async move { rest(&mut watch).await });
+    }
+    let mut joined = 0;
+    while let Some(read) = reading.join_next().await {
+        let (seen, end) = read.unwrap();
+        end.unwrap();
+        joined += seen
+            .iter()
+            .filter(|event| event.first_sequence != 0)
+            .count();
+        let copy = fold(&[vec![log[0].clone()], seen].concat());
+        assert_eq!(copy.blocks, fold(&log).blocks);
+    }
+    assert!(joined >= CROWD, "{joined} events were joined");
 }
 
 #[tokio::test]

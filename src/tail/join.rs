@@ -11,15 +11,20 @@ const JOINED_BYTES_MAX: usize = 64 * 1024;
 
 /// Joins deltas of one block that follow one another. What was joined names its
 /// range.
-pub(super) fn join_deltas(events: Vec<Placed>) -> Vec<Placed> {
-    let mut joined: Vec<Placed> = Vec::new();
+pub fn join_deltas(events: Vec<Placed>) -> Vec<Placed> {
+    let mut joined = Vec::new();
     for next in events {
-        match joined.last_mut() {
-            Some(last) if continues(&last.event, &next.event) => join(last, next),
-            _ => joined.push(next),
-        }
+        push_joined(&mut joined, next);
     }
     joined
+}
+
+/// Adds the next event to those that were joined before.
+pub(super) fn push_joined(joined: &mut Vec<Placed>, next: Placed) {
+    match joined.last_mut() {
+        Some(last) if continues(&last.event, &next.event) => join(last, next),
+        _ => joined.push(next),
+    }
 }
 
 fn continues(last: &v1::Event, next: &v1::Event) -> bool {
