@@ -108,6 +108,7 @@ fn what_is_given_back_does_not_count() {
             error: String::new(),
             attempt: u32::try_from(attempt).unwrap(),
             retry: None,
+            outcome: None,
         };
         let changes = message.update_task(&back, at(attempt)).unwrap();
         apply(&mut message, &changes, attempt);
