@@ -518,7 +518,7 @@ fn outcome(size: usize) -> Option<v1::TaskOutcome> {
         stop_reason: v1::StopReason::Done.into(),
         usage: Some(usage),
     };
-    (size % 3 > 0).then_some(outcome)
+    (!size.is_multiple_of(3)).then_some(outcome)
 }
 
 fn state(block: &ModelBlock) -> v1::BlockState {
