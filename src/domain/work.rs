@@ -220,8 +220,7 @@ impl Message {
     /// unless that was the last time.
     fn attempt_failed(&self, task: Task, retry: Option<&Retry>, now: Time) -> Vec<Change> {
         if task.is_last_attempt() {
-            let mut error = format!("{ATTEMPTS_EXHAUSTED}: {}", task.error);
-            error.truncate(error.floor_char_boundary(limits::NOTE_BYTES_MAX));
+            let error = exhausted(&task.error);
             return self.failed(task, error, now);
         }
         let delay = retry.map(|retry| retry.delay_after(task.attempt - task.released, now));
@@ -260,11 +259,15 @@ impl Message {
     /// Whether the message shows that an update was carried out: only for those
     /// that end a task.
     pub(super) fn has_updated(&self, update: &UpdateTask) -> bool {
+        let error = match update.retry {
+            Some(_) => exhausted(&update.error),
+            None => update.error.clone(),
+        };
         self.task(&update.id).is_some_and(|task| {
             task.status.is_terminal()
                 && update.status == Some(task.status)
                 && update.attempt == task.attempt
-                && update.error == task.error
+                && error == task.error
                 && says_the_same(task, update)
                 && self.holds_result(task, update)
         })
@@ -307,6 +310,13 @@ impl Message {
         };
         written.map(emptied).collect()
     }
+}
+
+/// The error of a task whose last attempt failed with `error`.
+fn exhausted(error: &str) -> String {
+    let mut error = format!("{ATTEMPTS_EXHAUSTED}: {error}");
+    error.truncate(error.floor_char_boundary(limits::NOTE_BYTES_MAX));
+    error
 }
 
 /// The task as it waits for its next attempt. How it ends is not yet known.

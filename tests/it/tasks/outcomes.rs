@@ -148,6 +148,13 @@ async fn of_attempts_that_failed_only_the_last_one_says_how_the_work_ended() {
         assert_eq!((failed.status(), failed.outcome), (status, kept));
         assert_eq!(world.b().task("m", "t").await.outcome, kept);
     }
+    let task = world.b().task("m", "t").await;
+    let again = v1::UpdateTaskRequest {
+        outcome: task.outcome,
+        ..failure_of(&task, "no luck")
+    };
+    let again = clients.update_task(again).await.unwrap();
+    assert!(again.result.unwrap().deduplicated);
     let events = clients.events("m").await;
     assert_eq!(ended(&events).unwrap().outcome, outcome(StopReason::Error));
     let told = events.iter().filter_map(|event| match &event.payload {
