@@ -7,7 +7,7 @@ import { h, icon, setText } from "./dom.js";
 import { contentOf, kindOf, textOf } from "./fold.js";
 import { bytes, count, prettyJson, safeUrl, span, word } from "./format.js";
 import { showMarkdown } from "./markdown.js";
-import { TaskView } from "./tasks.js";
+import { OutcomeView, TaskView } from "./tasks.js";
 
 /** Texts kept out of line up to this size are loaded by themselves. */
 const LOAD_BYTES_MAX = 256 * 1024;
@@ -37,13 +37,14 @@ class TextualView {
   #kind;
   #body;
   #missing = h("p", { class: "missing", hidden: true });
+  #outcome = new OutcomeView();
   #asked;
   node;
 
   constructor(kind) {
     this.#kind = kind;
     this.#body = new BODIES[kind]();
-    this.node = h("div", { class: "block", "data-kind": kind }, this.#body.node, this.#missing);
+    this.node = h("div", { class: "block", "data-kind": kind }, this.#body.node, this.#missing, this.#outcome.node);
   }
 
   show(state, block) {
@@ -51,6 +52,7 @@ class TextualView {
     this.node.classList.toggle("is-open", block.state === "BLOCK_STATE_OPEN");
     this.#missing.hidden = text !== undefined;
     this.#body.node.hidden = text === undefined;
+    this.#outcome.show(state, block);
     if (text === undefined) this.#find(state, block);
     else this.#body.show(text, contentOf(block), block, state);
   }

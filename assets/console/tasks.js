@@ -1,9 +1,19 @@
 // The task behind a block: how far it is, and how it ended.
 
 import { h, icon, setText } from "./dom.js";
-import { span, word } from "./format.js";
+import { count, span, word } from "./format.js";
 
 const ICONS = { CONTENT_TYPE_IMAGE: "image", CONTENT_TYPE_AUDIO: "sound", CONTENT_TYPE_VIDEO: "film" };
+
+/** Why the task stopped whose result a block is, and what it took; in a line of its own. */
+export class OutcomeView {
+  node = h("p", { class: "task-outcome" });
+
+  show({ message }, block) {
+    const task = message.tasks?.find(({ blockId }) => blockId === block.blockId);
+    setText(this.node, outcomeOf(task));
+  }
+}
 
 /** Shows the task whose result a block stands for; nothing for a block without one. */
 export class TaskView {
@@ -13,7 +23,8 @@ export class TaskView {
   #bar = h("progress", { max: 1, value: 0 });
   #note = h("p", { class: "task-note" });
   #params = h("p", { class: "task-params" });
-  node = h("div", { class: "task", hidden: true }, h("div", { class: "task-head" }, this.#icon, this.#name, this.#status), this.#params, this.#bar, this.#note);
+  #outcome = new OutcomeView();
+  node = h("div", { class: "task", hidden: true }, h("div", { class: "task-head" }, this.#icon, this.#name, this.#status), this.#params, this.#bar, this.#note, this.#outcome.node);
 
   show({ message }, block) {
     const task = message.tasks?.find(({ taskId }) => taskId === block.taskId);
@@ -27,6 +38,7 @@ export class TaskView {
     setText(this.#status, statusOf(task, status, progress));
     setText(this.#params, paramsOf(task));
     setText(this.#note, block.error || task?.error || (isOver(status) ? "" : (task?.statusText ?? "")));
+    this.#outcome.show({ message }, block);
     this.#bar.hidden = isOver(status);
     this.#bar.setAttribute("aria-label", `Progress of ${this.#name.textContent}`);
     if (status === "pending") this.#bar.removeAttribute("value");
@@ -43,6 +55,19 @@ function statusOf(task, status, progress) {
 }
 
 const again = (task) => (task?.attempt > 1 ? ` · attempt ${task.attempt} of ${task.maxAttempts}` : "");
+
+/** What the worker said when it ended the task: "max iterations · 8 model calls". */
+export function outcomeOf(task) {
+  const { stopReason, usage = {} } = task?.outcome ?? {};
+  const { modelCalls, inputTokens, outputTokens, toolCalls } = usage;
+  return [
+    stopReason && word(stopReason, "STOP_REASON_"),
+    modelCalls && count(modelCalls, "model call"),
+    inputTokens && `${count(inputTokens, "token")} in`,
+    outputTokens && `${count(outputTokens, "token")} out`,
+    toolCalls && count(toolCalls, "tool call"),
+  ].filter(Boolean).join(" · ");
+}
 
 /** What a task was asked to do, in one line. */
 function paramsOf(task) {

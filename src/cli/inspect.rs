@@ -55,7 +55,9 @@ impl Page {
             self.show_text(message)?;
             self.show_blocks(message)?;
         }
-        self.show_pending(&answer.pending_tasks)?;
+        self.show_tasks("pending tasks", answer.pending_tasks.iter())?;
+        let tasks = answer.message.iter().flat_map(|message| &message.tasks);
+        self.show_tasks("ended tasks", tasks.filter(|task| task.end_time.is_some()))?;
         if let Some(log) = &answer.log {
             self.show_log(log)?;
         }
@@ -106,8 +108,12 @@ impl Page {
         Ok(())
     }
 
-    fn show_pending(&mut self, tasks: &[Task]) -> io::Result<()> {
-        self.heading("pending tasks", &tasks.len().to_string())?;
+    fn show_tasks<'a>(
+        &mut self,
+        name: &str,
+        tasks: impl Iterator<Item = &'a Task> + Clone,
+    ) -> io::Result<()> {
+        self.heading(name, &tasks.clone().count().to_string())?;
         for task in tasks {
             self.entry(&task.task_id, &printable(&words::task(task)))?;
         }

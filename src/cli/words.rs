@@ -4,10 +4,10 @@ use prost_types::Timestamp;
 
 use super::terminal::printable;
 use crate::proto::{
-    BlockState, ContentBlock, ContentRef, EndReason, Event, MessageEnd, MessageState, Role, Task,
-    TaskStatus, audio_content, code_content, content_block::Content, event::Payload, file_content,
-    html_content, image_content, json_content, markdown_content, text_content, thinking_content,
-    tool_call_content, tool_result_content, video_content,
+    BlockState, ContentBlock, ContentRef, EndReason, Event, MessageEnd, MessageState, Role,
+    StopReason, Task, TaskOutcome, TaskStatus, audio_content, code_content, content_block::Content,
+    event::Payload, file_content, html_content, image_content, json_content, markdown_content,
+    text_content, thinking_content, tool_call_content, tool_result_content, video_content,
 };
 
 /// `TASK_PROGRESS` and the like.
@@ -50,7 +50,7 @@ pub(super) fn block(block: &ContentBlock) -> String {
     joined(&[&kind, state, &content, &block.error])
 }
 
-/// Type, status and progress of a task.
+/// Type, status and progress of a task, and what is said of its end.
 pub(super) fn task(task: &Task) -> String {
     let progress = match task.status() {
         TaskStatus::Processing => format!("{:.0} %", task.progress * 100.0),
@@ -63,7 +63,30 @@ pub(super) fn task(task: &Task) -> String {
         &progress,
         &task.status_text,
         &task.error,
+        &task.outcome.as_ref().map(outcome).unwrap_or_default(),
     ])
+}
+
+/// Why the work on a task stopped, and what it took.
+fn outcome(outcome: &TaskOutcome) -> String {
+    let stop_reason = match outcome.stop_reason() {
+        StopReason::Unspecified => None,
+        reason => Some(lower(reason.as_str_name(), "STOP_REASON_").replace('_', " ")),
+    };
+    let usage = outcome.usage.unwrap_or_default();
+    let counted = |number, what| (number > 0).then(|| format!("{number} {what}"));
+    let said = [
+        stop_reason,
+        counted(usage.model_calls.into(), "model calls"),
+        counted(usage.input_tokens, "tokens in"),
+        counted(usage.output_tokens, "tokens out"),
+        counted(usage.tool_calls.into(), "tool calls"),
+    ];
+    let said: Vec<String> = said.into_iter().flatten().collect();
+    match said.is_empty() {
+        true => String::new(),
+        false => format!("({})", said.join(", ")),
+    }
 }
 
 pub(super) fn role(role: Role) -> String {
@@ -163,4 +186,38 @@ fn without(name: &'static str, prefix: &str) -> &'static str {
 
 fn lower(name: &'static str, prefix: &str) -> String {
     without(name, prefix).to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::TaskUsage;
+
+    #[test]
+    fn of_an_ended_task_is_said_why_it_stopped_and_what_it_took() {
+        let ended = |outcome| {
+            task(&Task {
+                task_type: "critic".into(),
+                status: TaskStatus::Completed.into(),
+                outcome,
+                ..Task::default()
+            })
+        };
+        let usage = TaskUsage {
+            model_calls: 8,
+            input_tokens: 5_300,
+            output_tokens: 910,
+            tool_calls: 0,
+        };
+        let outcome = TaskOutcome {
+            stop_reason: StopReason::MaxIterations.into(),
+            usage: Some(usage),
+        };
+        assert_eq!(
+            ended(Some(outcome)),
+            "critic completed (max iterations, 8 model calls, 5300 tokens in, 910 tokens out)"
+        );
+        assert_eq!(ended(Some(TaskOutcome::default())), "critic completed");
+        assert_eq!(ended(None), "critic completed");
+    }
 }

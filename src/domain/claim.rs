@@ -1,14 +1,14 @@
 //! Leases of tasks: granted, renewed, checked.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    Metadata, Time,
+    Time,
     event::Change,
-    ids::{Label, TaskId},
+    ids::{BlockId, Label, TaskId},
     message::Message,
     refusal::Refusal,
-    task::{Attempt, Task, TaskLease, TaskStatus},
+    task::{Attempt, Checkpoint, Task, TaskLease, TaskStatus},
 };
 
 /// A worker that wants a task.
@@ -32,7 +32,7 @@ pub struct Renewal {
     /// For people; none for no change.
     pub status_text: Option<String>,
     /// Left for the next attempt; none for no change.
-    pub checkpoint: Option<Metadata>,
+    pub checkpoint: Option<Checkpoint>,
 }
 
 /// A task that is offered to workers.
@@ -127,7 +127,10 @@ impl Message {
         let mut task = old.clone();
         task.lease = Some(lease);
         if let Some(checkpoint) = &renewal.checkpoint {
-            task.checkpoint.clone_from(checkpoint);
+            task.checkpoint = Checkpoint {
+                data: checkpoint.data.clone(),
+                kept: self.own_blocks(old, &checkpoint.kept),
+            };
         }
         if let Some(status_text) = &renewal.status_text {
             task.status_text.clone_from(status_text);
@@ -138,6 +141,16 @@ impl Message {
             task.update_time = now;
         }
         Some((task, is_news))
+    }
+
+    /// Those of some blocks that were added under leases of the task. So a message
+    /// keeps each id once at most, however many it is sent.
+    fn own_blocks(&self, task: &Task, named: &BTreeSet<BlockId>) -> BTreeSet<BlockId> {
+        let own = self.blocks.iter().filter(|block| {
+            let is_own = block.task.as_ref() == Some(&task.id) && block.id != task.block;
+            is_own && named.contains(&block.id)
+        });
+        own.map(|block| block.id.clone()).collect()
     }
 
     /// Takes in a task whose lease or checkpoint is another, of which the log

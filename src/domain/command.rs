@@ -7,7 +7,7 @@ use super::{
     content::{Block, Content, ContentKind},
     ids::{BlockId, Label, MessageId, TaskId},
     message::{MessageState, Role},
-    task::{Attempt, TaskStatus, Workflow},
+    task::{Attempt, TaskOutcome, TaskStatus, Workflow},
 };
 
 /// A block as a client describes it.
@@ -185,6 +185,8 @@ pub struct UpdateTask {
     pub attempt: u32,
     /// It is the attempt that failed: the task may be tried again.
     pub retry: Option<Retry>,
+    /// What is said of the work; only where it ends the task, or an attempt.
+    pub outcome: Option<TaskOutcome>,
 }
 
 /// When a task is tried again whose attempt failed.

@@ -69,6 +69,8 @@ pub const TASK_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub const CLAIM_QUEUES_MAX: usize = 64;
 /// Most leases that are renewed in one call.
 pub const RENEWALS_MAX: usize = 1_000;
+/// Most blocks that a checkpoint of a task keeps.
+pub const KEPT_BLOCKS_MAX: usize = 1_000;
 /// Request ids that a message remembers.
 pub const REPEATS_MAX: usize = 64;
 /// Most events in one entry of a log: a reader looks this far back for the

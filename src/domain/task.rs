@@ -1,6 +1,6 @@
 //! Work within a message.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     Metadata, Time,
@@ -31,6 +31,8 @@ pub struct Task {
     pub released: u32,
     /// What went wrong: for good, or with the last attempt.
     pub error: String,
+    /// What the worker said of its work when it ended the task.
+    pub outcome: Option<TaskOutcome>,
     /// The block that stands for the result.
     pub block: BlockId,
     /// What workers claim it from.
@@ -53,13 +55,59 @@ pub struct Task {
     /// neither is in the log.
     pub lease: Option<TaskLease>,
     /// What the attempts so far left for the next.
-    pub checkpoint: Metadata,
+    pub checkpoint: Checkpoint,
     /// When it was started.
     pub create_time: Time,
     /// When it was last changed.
     pub update_time: Time,
     /// When it ended.
     pub end_time: Option<Time>,
+}
+
+/// What the attempts at a task leave for the next one.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Checkpoint {
+    /// As the worker put it.
+    pub data: Metadata,
+    /// Blocks of the task that belong to it: what is sealed of them is not
+    /// withdrawn when an attempt is lost.
+    pub kept: BTreeSet<BlockId>,
+}
+
+/// What a worker says of the work on a task when it ends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TaskOutcome {
+    /// Why the work stopped; none where the worker does not say.
+    pub stop_reason: Option<StopReason>,
+    /// What it took; none where the worker did not count.
+    pub usage: Option<TaskUsage>,
+}
+
+/// Why the work on a task stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum StopReason {
+    Done,
+    MaxIterations,
+    Length,
+    ContentFilter,
+    Cancelled,
+    Deadline,
+    Budget,
+    Error,
+}
+
+/// What the work on a task took, as far as the worker knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TaskUsage {
+    /// Calls of a language model.
+    pub model_calls: u32,
+    /// Tokens that went into them.
+    pub input_tokens: u64,
+    /// Tokens that came out of them.
+    pub output_tokens: u64,
+    /// Calls of tools.
+    pub tool_calls: u32,
 }
 
 /// How long a worker may work on a task.

@@ -11,7 +11,7 @@ use super::{
     message::{EndReason, Message, MessageState},
     offload::sha256_hex,
     refusal::Refusal,
-    task::{Task, TaskStatus},
+    task::{Checkpoint, Task, TaskStatus},
 };
 
 /// How the error of a task begins that has had all its attempts.
@@ -32,6 +32,7 @@ pub(super) fn started(start: &StartTask, now: Time) -> [Change; 2] {
         max_attempts: start.max_attempts,
         released: 0,
         error: String::new(),
+        outcome: None,
         block: start.block.clone(),
         queue: start.queue.clone(),
         workflow: start.workflow,
@@ -42,7 +43,7 @@ pub(super) fn started(start: &StartTask, now: Time) -> [Change; 2] {
         retry_time: None,
         worker: None,
         lease: None,
-        checkpoint: Metadata::new(),
+        checkpoint: Checkpoint::default(),
         create_time: now,
         update_time: now,
         end_time: None,
@@ -90,7 +91,12 @@ impl Message {
         let old = self.open_task(&update.id)?;
         old.check_attempt(update.attempt)?;
         if let Some(retry) = &update.retry {
-            return Ok(self.attempt_failed(old, &update.error, Some(retry), now));
+            let failed = Task {
+                error: update.error.clone(),
+                outcome: update.outcome,
+                ..old.clone()
+            };
+            return Ok(self.attempt_failed(failed, Some(retry), now));
         }
         if (old.status, update.status) == (TaskStatus::Processing, Some(TaskStatus::Pending)) {
             return match update.attempt {
@@ -110,6 +116,7 @@ impl Message {
                 .clone()
                 .unwrap_or(old.status_text.clone()),
             error: update.error.clone(),
+            outcome: update.outcome,
             ..old.clone()
         };
         self.moved_on(task, update.content.as_ref(), now)
@@ -128,9 +135,9 @@ impl Message {
             task.end_time = Some(now);
             task.retry_time = None;
             task.lease = None;
-            task.checkpoint = Metadata::new();
+            task.checkpoint = Checkpoint::default();
         }
-        let mut changes = self.outcome(&task, content, now)?;
+        let mut changes = self.result(&task, content, now)?;
         let end = self.end_with(&task, now);
         changes.push(match task.status {
             TaskStatus::Pending | TaskStatus::Processing => Change::TaskProgressed(task),
@@ -143,7 +150,7 @@ impl Message {
     }
 
     /// What becomes of the placeholder.
-    fn outcome(&self, task: &Task, content: Option<&(Metadata, Content)>, now: Time) -> Decision {
+    fn result(&self, task: &Task, content: Option<&(Metadata, Content)>, now: Time) -> Decision {
         let Some(placeholder) = self.block(&task.block) else {
             return Err(Refusal::BlockUnknown(task.block.clone()));
         };
@@ -209,33 +216,25 @@ impl Message {
         self.moved_on(task, None, now).unwrap_or_default()
     }
 
-    /// A task whose attempt came to nothing: it is tried again, unless that was
-    /// the last time.
-    fn attempt_failed(
-        &self,
-        task: &Task,
-        error: &str,
-        retry: Option<&Retry>,
-        now: Time,
-    ) -> Vec<Change> {
+    /// A task whose attempt came to nothing, as its error says: it is tried again,
+    /// unless that was the last time.
+    fn attempt_failed(&self, task: Task, retry: Option<&Retry>, now: Time) -> Vec<Change> {
         if task.is_last_attempt() {
-            let mut error = format!("{ATTEMPTS_EXHAUSTED}: {error}");
-            error.truncate(error.floor_char_boundary(limits::NOTE_BYTES_MAX));
+            let error = exhausted(&task.error);
             return self.failed(task, error, now);
         }
         let delay = retry.map(|retry| retry.delay_after(task.attempt - task.released, now));
         vec![Change::TaskProgressed(Task {
-            error: error.to_owned(),
             retry_time: delay.map(|delay| now + delay),
             ..offered_again(task, now)
         })]
     }
 
-    fn failed(&self, task: &Task, error: String, now: Time) -> Vec<Change> {
+    fn failed(&self, task: Task, error: String, now: Time) -> Vec<Change> {
         let task = Task {
             status: TaskStatus::Failed,
             error,
-            ..task.clone()
+            ..task
         };
         self.moved_on(task, None, now).unwrap_or_default()
     }
@@ -245,10 +244,13 @@ impl Message {
         if task.status.is_terminal() {
             Vec::new()
         } else if task.deadline.is_some_and(|deadline| deadline <= now) {
-            self.failed(task, DEADLINE_EXCEEDED.to_owned(), now)
+            self.failed(task.clone(), DEADLINE_EXCEEDED.to_owned(), now)
         } else if task.has_lost_lease(now) {
-            let error = format!("the lease of attempt {} was lost", task.attempt);
-            self.attempt_failed(task, &error, None, now)
+            let lost = Task {
+                error: format!("the lease of attempt {} was lost", task.attempt),
+                ..task.clone()
+            };
+            self.attempt_failed(lost, None, now)
         } else {
             Vec::new()
         }
@@ -257,11 +259,15 @@ impl Message {
     /// Whether the message shows that an update was carried out: only for those
     /// that end a task.
     pub(super) fn has_updated(&self, update: &UpdateTask) -> bool {
+        let error = match update.retry {
+            Some(_) => exhausted(&update.error),
+            None => update.error.clone(),
+        };
         self.task(&update.id).is_some_and(|task| {
             task.status.is_terminal()
                 && update.status == Some(task.status)
                 && update.attempt == task.attempt
-                && update.error == task.error
+                && error == task.error
                 && says_the_same(task, update)
                 && self.holds_result(task, update)
         })
@@ -281,11 +287,13 @@ impl Message {
     }
 
     /// What of a task's blocks is to be seen no more, since it was written under
-    /// leases that are over.
+    /// leases that are over, and does not belong to the checkpoint.
     pub(super) fn withdrawn(&self, task: &Task, now: Time) -> Vec<Change> {
         let written = self.blocks.iter().filter(|block| {
             let is_empty = block.content.is_none() && block.state != BlockState::Open;
-            block.task.as_ref() == Some(&task.id) && !is_empty
+            let is_kept =
+                block.state == BlockState::Sealed && task.checkpoint.kept.contains(&block.id);
+            block.task.as_ref() == Some(&task.id) && !is_empty && !is_kept
         });
         let emptied = |block: &Block| {
             let is_placeholder = block.id == task.block;
@@ -304,14 +312,22 @@ impl Message {
     }
 }
 
-/// The task as it waits for its next attempt.
-fn offered_again(task: &Task, now: Time) -> Task {
+/// The error of a task whose last attempt failed with `error`.
+fn exhausted(error: &str) -> String {
+    let mut error = format!("{ATTEMPTS_EXHAUSTED}: {error}");
+    error.truncate(error.floor_char_boundary(limits::NOTE_BYTES_MAX));
+    error
+}
+
+/// The task as it waits for its next attempt. How it ends is not yet known.
+fn offered_again(task: Task, now: Time) -> Task {
     Task {
         status: TaskStatus::Pending,
+        outcome: None,
         worker: None,
         lease: None,
         update_time: now,
-        ..task.clone()
+        ..task
     }
 }
 
@@ -319,14 +335,15 @@ fn offered_again(task: &Task, now: Time) -> Task {
 fn released(task: &Task, now: Time) -> Change {
     Change::TaskProgressed(Task {
         released: task.released + 1,
-        ..offered_again(task, now)
+        ..offered_again(task.clone(), now)
     })
 }
 
 /// Whether what an update says of a task is what the task says of itself.
 fn says_the_same(task: &Task, update: &UpdateTask) -> bool {
     let status_text = update.status_text.as_ref();
-    status_text.is_none_or(|text| *text == task.status_text)
+    update.outcome == task.outcome
+        && status_text.is_none_or(|text| *text == task.status_text)
         && update
             .progress
             .is_none_or(|progress| progress <= task.progress)

@@ -100,6 +100,7 @@ impl Engine {
             error: String::new(),
             attempt: task.attempt,
             retry: None,
+            outcome: None,
         });
         self.write(&request, &release).await.map(drop)
     }

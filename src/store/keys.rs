@@ -34,6 +34,7 @@
 //! | `task:0000` … | a task, as protobuf `Task` |
 //! | `lease:0000` … | the worker's lease of that task: see store/snapshot.rs |
 //! | `checkpoint:0000` … | what its attempts left for the next (JSON) |
+//! | `kept:0000` … | the blocks that belong to that, apart by spaces |
 //! | `open` | the blocks that text can be appended to, apart by spaces |
 //! | `tail` | the one among them that an append goes to which names none |
 //! | `guard` | while it is streaming: fence, tail, session, user, once a cancel was requested `cancel`, and of each task that is held `task:attempt:tail`, where it has a tail of its own; apart by spaces |

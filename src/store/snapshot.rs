@@ -16,10 +16,10 @@ use crate::{
     domain::{
         Time,
         content::{Block, BlockState, Content},
-        ids::{Label, MessageId, SessionId, UserId},
+        ids::{BlockId, Label, MessageId, SessionId, UserId},
         lease::Lease,
         message::{EndReason, Ending, Message, MessageState, Role},
-        task::{Task, TaskLease},
+        task::{Checkpoint, Task, TaskLease},
     },
     proto as v1,
     wire::{
@@ -67,10 +67,12 @@ pub(super) fn changed_fields(before: Option<&Message>, after: &Message, log: &st
 /// A task as everybody sees it, and what is known of it besides.
 fn task_fields(index: usize, task: &Task) -> Vec<Field> {
     let lease = task.lease.as_ref().map(task_lease_to_text);
-    let checkpoint = match task.checkpoint.is_empty() {
+    let Checkpoint { data, kept } = &task.checkpoint;
+    let checkpoint = match data.is_empty() {
         true => String::new(),
-        false => serde_json::Value::Object(task.checkpoint.clone()).to_string(),
+        false => serde_json::Value::Object(data.clone()).to_string(),
     };
+    let kept: Vec<_> = kept.iter().map(BlockId::as_str).collect();
     vec![
         (format!("task:{index:04}"), task_to_v1(task).encode_to_vec()),
         (
@@ -78,6 +80,7 @@ fn task_fields(index: usize, task: &Task) -> Vec<Field> {
             lease.unwrap_or_default().into_bytes(),
         ),
         (format!("checkpoint:{index:04}"), checkpoint.into_bytes()),
+        (format!("kept:{index:04}"), kept.join(" ").into_bytes()),
     ]
 }
 
@@ -336,9 +339,12 @@ impl Fields {
             let unknown = || StoreError::corrupt("the lease of a task cannot be read");
             let lease = some("lease").map(|text| task_lease_from_text(text).ok_or_else(unknown));
             task.lease = lease.transpose()?;
-            if let Some(checkpoint) = some("checkpoint") {
-                task.checkpoint = serde_json::from_str(checkpoint).map_err(StoreError::corrupt)?;
+            if let Some(data) = some("checkpoint") {
+                task.checkpoint.data = serde_json::from_str(data).map_err(StoreError::corrupt)?;
             }
+            let kept = some("kept").unwrap_or_default().split_whitespace();
+            let kept = kept.map(|id| BlockId::parse(id).map_err(StoreError::corrupt));
+            task.checkpoint.kept = kept.collect::<Result<_, _>>()?;
         }
         Ok(tasks)
     }

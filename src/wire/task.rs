@@ -11,10 +11,11 @@ use super::{
 };
 use crate::{
     domain::{
-        Metadata,
         ids::{BlockId, Label, TaskId},
         message::Message,
-        task::{Attempt, Task, TaskStatus, Workflow},
+        task::{
+            Attempt, Checkpoint, StopReason, Task, TaskOutcome, TaskStatus, TaskUsage, Workflow,
+        },
     },
     proto as v1,
 };
@@ -50,6 +51,7 @@ pub fn task_to_v1(task: &Task) -> v1::Task {
         attempt_timeout: task.attempt_timeout.map(duration_to_v1),
         released: task.released,
         ends_message: task.ends_message,
+        outcome: task.outcome.as_ref().map(outcome_to_v1),
     }
 }
 
@@ -83,6 +85,7 @@ pub fn task_from_v1(task: v1::Task) -> Result<Task, Malformed> {
         attempt: task.attempt,
         max_attempts: task.max_attempts,
         error: task.error,
+        outcome: task.outcome.as_ref().map(outcome_from_v1),
         block: BlockId::parse(&task.block_id).map_err(|e| Malformed::new("block_id", e))?,
         create_time: time_from_v1(task.create_time.as_ref(), "create_time")?,
         update_time: time_from_v1(task.update_time.as_ref(), "update_time")?,
@@ -106,7 +109,7 @@ pub fn task_from_v1(task: v1::Task) -> Result<Task, Malformed> {
         workflow,
         max_iterations: task.max_iterations,
         lease: None,
-        checkpoint: Metadata::new(),
+        checkpoint: Checkpoint::default(),
     })
 }
 
@@ -115,6 +118,60 @@ pub fn attempt_to_v1(attempt: &Attempt) -> v1::TaskLease {
     v1::TaskLease {
         task_id: attempt.task.to_string(),
         attempt: attempt.number,
+    }
+}
+
+fn outcome_to_v1(outcome: &TaskOutcome) -> v1::TaskOutcome {
+    v1::TaskOutcome {
+        stop_reason: stop_reason_to_v1(outcome.stop_reason).into(),
+        usage: outcome.usage.map(|usage| v1::TaskUsage {
+            model_calls: usage.model_calls,
+            input_tokens: usage.input_tokens,
+            output_tokens: usage.output_tokens,
+            tool_calls: usage.tool_calls,
+        }),
+    }
+}
+
+/// What a worker says of its work. A stop reason that this version does not know
+/// is none.
+pub fn outcome_from_v1(outcome: &v1::TaskOutcome) -> TaskOutcome {
+    TaskOutcome {
+        stop_reason: stop_reason_from_v1(outcome.stop_reason()),
+        usage: outcome.usage.as_ref().map(|usage| TaskUsage {
+            model_calls: usage.model_calls,
+            input_tokens: usage.input_tokens,
+            output_tokens: usage.output_tokens,
+            tool_calls: usage.tool_calls,
+        }),
+    }
+}
+
+fn stop_reason_to_v1(reason: Option<StopReason>) -> v1::StopReason {
+    match reason {
+        None => v1::StopReason::Unspecified,
+        Some(StopReason::Done) => v1::StopReason::Done,
+        Some(StopReason::MaxIterations) => v1::StopReason::MaxIterations,
+        Some(StopReason::Length) => v1::StopReason::Length,
+        Some(StopReason::ContentFilter) => v1::StopReason::ContentFilter,
+        Some(StopReason::Cancelled) => v1::StopReason::Cancelled,
+        Some(StopReason::Deadline) => v1::StopReason::Deadline,
+        Some(StopReason::Budget) => v1::StopReason::Budget,
+        Some(StopReason::Error) => v1::StopReason::Error,
+    }
+}
+
+fn stop_reason_from_v1(reason: v1::StopReason) -> Option<StopReason> {
+    match reason {
+        v1::StopReason::Unspecified => None,
+        v1::StopReason::Done => Some(StopReason::Done),
+        v1::StopReason::MaxIterations => Some(StopReason::MaxIterations),
+        v1::StopReason::Length => Some(StopReason::Length),
+        v1::StopReason::ContentFilter => Some(StopReason::ContentFilter),
+        v1::StopReason::Cancelled => Some(StopReason::Cancelled),
+        v1::StopReason::Deadline => Some(StopReason::Deadline),
+        v1::StopReason::Budget => Some(StopReason::Budget),
+        v1::StopReason::Error => Some(StopReason::Error),
     }
 }
 

@@ -82,13 +82,30 @@ test("a task's placeholder shows its progress, and becomes its result", async (t
   await message.getByText("mixing colours").waitFor();
   await picture(page, "task");
 
-  await task({ status: "TASK_STATUS_COMPLETED", content: { image: { data: PNG, mediaType: "image/png", caption: "A lighthouse" } } });
+  await task({ status: "TASK_STATUS_COMPLETED", content: { image: { data: PNG, mediaType: "image/png", caption: "A lighthouse" } }, outcome: { stopReason: "STOP_REASON_DONE", usage: { toolCalls: 1 } } });
   const image = message.locator("img[alt='A lighthouse']");
   await image.waitFor();
   assert.equal(await image.evaluate((img) => img.decode().then(() => img.naturalWidth)), 1);
   assert.equal(await message.locator(".placeholder").count(), 0);
   await message.getByText(/completed in/).waitFor();
+  await message.getByText("done · 1 tool call").waitFor();
   await picture(page, "task-result");
+  assert.deepEqual(problems, []);
+});
+
+test("under an answer stands why the work on it stopped, and what it took", async (t) => {
+  const { sessionId, messageId } = await begin(call, "ada", "outcome", { title: "An answer" });
+  const { page, problems } = await openConsole(t, browser, `http://${A}`, `?user=ada&session=${sessionId}`);
+  await call("POST", `messages/${messageId}/tasks`, { taskId: "answer", taskType: "critic", placeholder: { contentType: "CONTENT_TYPE_TEXT" } });
+  await call("PATCH", `messages/${messageId}/tasks/answer`, {
+    status: "TASK_STATUS_COMPLETED",
+    content: { text: { text: "Three keepers write the log." } },
+    outcome: { stopReason: "STOP_REASON_MAX_ITERATIONS", usage: { modelCalls: 8, inputTokens: 5300, outputTokens: 910 } },
+  });
+  const answer = messageIn(page, messageId).locator('[data-kind="text"]');
+  await answer.getByText("Three keepers write the log.").waitFor();
+  await answer.getByText("max iterations · 8 model calls · 5,300 tokens in · 910 tokens out").waitFor();
+  await picture(page, "outcome");
   assert.deepEqual(problems, []);
 });
 

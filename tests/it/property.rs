@@ -86,6 +86,7 @@ struct ModelTask {
     block: String,
     status: v1::TaskStatus,
     progress: f64,
+    outcome: Option<v1::TaskOutcome>,
 }
 
 impl Model {
@@ -166,6 +167,7 @@ impl Pair {
                 let update = v1::UpdateTaskRequest {
                     status: v1::TaskStatus::Completed.into(),
                     content: Some(text_block(&"r".repeat(size))),
+                    outcome: outcome(size),
                     ..Default::default()
                 };
                 self.update_task(&client, task, update).await
@@ -346,6 +348,7 @@ impl Pair {
                 block,
                 status: v1::TaskStatus::Pending,
                 progress: 0.0,
+                outcome: None,
             });
         }
         (expected, answer.map(drop).map_err(|status| status.code()))
@@ -370,10 +373,11 @@ impl Pair {
         });
         let is_over = is_terminal(picked.status);
         let expected = match is_over {
-            // Whether it is a repeat depends on the content as well.
+            // Whether it is a repeat depends on content and outcome as well.
             true if wanted == picked.status => {
                 let held = self.model.block(&picked.block).text.clone();
-                let is_repeat = wanted == v1::TaskStatus::Failed || held == text;
+                let is_repeat = wanted == v1::TaskStatus::Failed
+                    || (held == text && picked.outcome == update.outcome);
                 is_repeat.then_some(()).ok_or(Code::FailedPrecondition)
             }
             true => Err(Code::FailedPrecondition),
@@ -391,6 +395,7 @@ impl Pair {
                 .find(|t| t.id == picked.id)
                 .unwrap();
             (model.status, model.progress) = (wanted, progress);
+            model.outcome = update.outcome;
             if is_terminal(wanted) {
                 let block = self.model.block(&picked.block);
                 block.placeholder = false;
@@ -472,13 +477,13 @@ impl Pair {
         let tasks: Vec<_> = stored
             .tasks
             .iter()
-            .map(|t| (t.status(), t.progress))
+            .map(|t| (t.status(), t.progress, t.outcome))
             .collect();
         let expected: Vec<_> = self
             .model
             .tasks
             .iter()
-            .map(|t| (t.status, t.progress))
+            .map(|t| (t.status, t.progress, t.outcome))
             .collect();
         assert_eq!(tasks, expected);
 
@@ -501,6 +506,19 @@ impl Pair {
             .collect();
         assert_eq!(tasks, folded.tasks);
     }
+}
+
+/// What a worker says of its work on a result of this size; of every third nothing.
+fn outcome(size: usize) -> Option<v1::TaskOutcome> {
+    let usage = v1::TaskUsage {
+        output_tokens: size as u64,
+        ..Default::default()
+    };
+    let outcome = v1::TaskOutcome {
+        stop_reason: v1::StopReason::Done.into(),
+        usage: Some(usage),
+    };
+    (!size.is_multiple_of(3)).then_some(outcome)
 }
 
 fn state(block: &ModelBlock) -> v1::BlockState {

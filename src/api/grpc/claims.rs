@@ -16,7 +16,7 @@ use crate::{
         ids::{BlockId, Label, MessageId, SessionId, TaskId},
         limits,
         principal::Principal,
-        task::{Attempt, Workflow},
+        task::{Attempt, Checkpoint, Workflow},
     },
     engine::{ClaimRequest, Claimed, Renewed, SubmitRequest},
     proto as v1,
@@ -77,7 +77,7 @@ fn granted(claimed: Claimed) -> Option<v1::ClaimTaskResponse> {
     Some(v1::ClaimTaskResponse {
         task: Some(task_of_message_to_v1(task, &claimed.message)),
         lease_expire_time: task.held().map(|lease| time_to_v1(lease.end)),
-        checkpoint: metadata_to_v1(&task.checkpoint),
+        checkpoint: metadata_to_v1(&task.checkpoint.data),
         lease: Some(attempt_to_v1(&task.last_attempt())),
         history: claimed.history,
     })
@@ -109,17 +109,38 @@ fn renewal(
     fields::progress(&within("progress"), renewal.progress)?;
     let status_text = renewal.status_text.as_deref().unwrap_or_default();
     fields::text(&within("status_text"), status_text, limits::LINE_BYTES_MAX)?;
-    let checkpoint = renewal.checkpoint.as_ref();
     let renewal = Renewal {
         attempt,
         worker,
         progress: renewal.progress,
-        checkpoint: checkpoint
-            .map(|checkpoint| fields::metadata(&within("checkpoint"), Some(checkpoint)))
-            .transpose()?,
+        checkpoint: checkpoint(within, &renewal)?,
         status_text: renewal.status_text,
     };
     Ok((message, renewal))
+}
+
+fn checkpoint(
+    within: impl Fn(&str) -> String,
+    renewal: &v1::TaskRenewal,
+) -> Result<Option<Checkpoint>, Status> {
+    let field = within("kept_block_ids");
+    let named = &renewal.kept_block_ids;
+    let Some(data) = &renewal.checkpoint else {
+        return match named.is_empty() {
+            true => Ok(None),
+            false => Err(invalid(&field, "must be empty without a checkpoint")),
+        };
+    };
+    if named.len() > limits::KEPT_BLOCKS_MAX {
+        let problem = format!("must be at most {}", limits::KEPT_BLOCKS_MAX);
+        return Err(invalid(&field, problem));
+    }
+    let kept = named.iter().enumerate();
+    let kept = kept.map(|(at, id)| fields::id(&format!("{field}[{at}]"), id, BlockId::parse));
+    Ok(Some(Checkpoint {
+        data: fields::metadata(&within("checkpoint"), Some(data))?,
+        kept: kept.collect::<Result<_, _>>()?,
+    }))
 }
 
 pub(super) fn renewed(

@@ -13,11 +13,15 @@ use crate::{
         limits,
         message::MessageState,
         principal::Principal,
-        task::TaskStatus,
+        task::{TaskOutcome, TaskStatus},
     },
     engine::{AppendRequest, Request, WriterRequest},
     proto as v1,
-    wire::{content::kind_from_v1, message::role_from_v1, task::status_from_v1},
+    wire::{
+        content::kind_from_v1,
+        message::role_from_v1,
+        task::{outcome_from_v1, status_from_v1},
+    },
 };
 
 /// Who writes what.
@@ -268,6 +272,22 @@ fn retry(request: &v1::UpdateTaskRequest) -> Result<Option<Retry>, Status> {
     Ok(Some(Retry { delay }))
 }
 
+/// What an update says of the work that it ends.
+fn outcome(
+    request: &v1::UpdateTaskRequest,
+    status: Option<TaskStatus>,
+) -> Result<Option<TaskOutcome>, Status> {
+    let Some(outcome) = &request.outcome else {
+        return Ok(None);
+    };
+    if !status.is_some_and(TaskStatus::is_terminal) {
+        let problem = "must be absent unless the task is COMPLETED, FAILED or CANCELLED";
+        return Err(invalid("outcome", problem));
+    }
+    fields::known::<v1::StopReason>("outcome.stop_reason", outcome.stop_reason)?;
+    Ok(Some(outcome_from_v1(outcome)))
+}
+
 pub(super) fn update_task(
     principal: Principal,
     mut request: v1::UpdateTaskRequest,
@@ -291,6 +311,7 @@ pub(super) fn update_task(
         let problem = "must be absent where the task is tried again";
         return Err(invalid("content", problem));
     }
+    let outcome = outcome(&request, status)?;
     let content = request.content.map(|block| {
         let result = blocks::sealed("content", block)?;
         Ok::<_, Status>((result.metadata, result.content))
@@ -306,6 +327,7 @@ pub(super) fn update_task(
             error: request.error,
             attempt: request.attempt,
             retry,
+            outcome,
         }),
     })
 }

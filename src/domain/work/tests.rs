@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::{
-    claim::Worker,
-    command::Command,
+    claim::{Renewal, Worker},
+    command::{Command, NewBlock, Right},
+    content::{Body, Textual},
     event::Event,
     ids::{BlockId, Label},
+    task::{Checkpoint, StopReason, TaskOutcome},
     testing::{at, message},
 };
 
@@ -64,6 +66,67 @@ fn claim(message: &mut Message, seconds: u64) {
     apply(message, &changes, seconds);
 }
 
+fn update(status: TaskStatus, attempt: u32) -> UpdateTask {
+    UpdateTask {
+        id: id(),
+        status: Some(status),
+        progress: None,
+        status_text: None,
+        content: None,
+        error: String::new(),
+        attempt,
+        retry: None,
+        outcome: None,
+    }
+}
+
+/// A block that is written under the lease of the task.
+fn write(message: &mut Message, block: &str, open: bool) {
+    let attempt = message.task(&id()).unwrap().last_attempt();
+    let right = Right {
+        attempt: Some(attempt),
+        ..Right::default()
+    };
+    let content = Textual {
+        body: Body::Inline("x".to_owned()),
+        ..Textual::empty_text()
+    };
+    let new = Command::AddContent(NewBlock {
+        id: BlockId::parse(block).unwrap(),
+        open,
+        metadata: Metadata::new(),
+        content: Content::Textual(content),
+    });
+    let changes = message.decide(&new, &right, at(1)).unwrap();
+    apply(message, &changes, 1);
+}
+
+/// Leaves a checkpoint that these blocks belong to.
+fn keep(message: &mut Message, blocks: &[&str]) {
+    let kept = blocks.iter().map(|id| BlockId::parse(id).unwrap());
+    let renewal = Renewal {
+        attempt: message.task(&id()).unwrap().last_attempt(),
+        worker: None,
+        progress: None,
+        status_text: None,
+        checkpoint: Some(Checkpoint {
+            kept: kept.collect(),
+            ..Checkpoint::default()
+        }),
+    };
+    let (task, _) = message.renewed(&renewal, at(1)).unwrap();
+    message.replace_task(task);
+}
+
+/// The blocks that hold something.
+fn filled(message: &Message) -> Vec<&str> {
+    let filled = message
+        .blocks
+        .iter()
+        .filter(|block| block.content.is_some());
+    filled.map(|block| block.id.as_str()).collect()
+}
+
 fn settle(message: &mut Message, seconds: u64) {
     let changes = message.settle(at(seconds));
     apply(message, &changes, seconds);
@@ -99,16 +162,7 @@ fn what_is_given_back_does_not_count() {
     let mut message = started(&start());
     for attempt in 1..10 {
         claim(&mut message, attempt);
-        let back = UpdateTask {
-            id: id(),
-            status: Some(TaskStatus::Pending),
-            progress: None,
-            status_text: None,
-            content: None,
-            error: String::new(),
-            attempt: u32::try_from(attempt).unwrap(),
-            retry: None,
-        };
+        let back = update(TaskStatus::Pending, u32::try_from(attempt).unwrap());
         let changes = message.update_task(&back, at(attempt)).unwrap();
         apply(&mut message, &changes, attempt);
     }
@@ -161,9 +215,76 @@ fn nothing_is_offered_of_a_message_that_is_to_be_cancelled() {
         reason: String::new(),
         grace: Duration::from_secs(10),
     };
-    let right = crate::domain::command::Right::default();
-    let changes = message.decide(&cancel, &right, at(1)).unwrap();
+    let changes = message.decide(&cancel, &Right::default(), at(1)).unwrap();
     apply(&mut message, &changes, 1);
     assert_eq!(message.offers().count(), 0);
     assert_eq!(message.due_time(at(1)), Some(at(11)));
+}
+
+#[test]
+fn how_the_work_ended_is_said_only_of_a_task_that_has_ended() {
+    let mut message = started(&start());
+    let outcome = TaskOutcome {
+        stop_reason: Some(StopReason::Error),
+        usage: None,
+    };
+    for (attempt, expected) in [(1, None), (2, Some(outcome))] {
+        claim(&mut message, 100);
+        let failed = UpdateTask {
+            retry: Some(Retry { delay: None }),
+            outcome: Some(outcome),
+            ..update(TaskStatus::Failed, attempt)
+        };
+        let changes = message.update_task(&failed, at(100)).unwrap();
+        apply(&mut message, &changes, 100);
+        let task = message.task(&id()).unwrap();
+        assert_eq!(task.outcome, expected, "after attempt {attempt}");
+    }
+}
+
+#[test]
+fn a_lost_attempt_keeps_what_is_sealed_of_the_checkpoint_and_no_more() {
+    let mut message = started(&start());
+    claim(&mut message, 0);
+    for (block, open) in [("kept", false), ("open", true), ("other", false)] {
+        write(&mut message, block, open);
+    }
+    keep(&mut message, &["kept", "open", "b", "unknown"]);
+    let kept = &message.task(&id()).unwrap().checkpoint.kept;
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    settle(&mut message, 60);
+    assert_eq!(filled(&message), ["kept", "open", "other"]);
+    claim(&mut message, 60);
+    assert_eq!(filled(&message), ["kept"]);
+}
+
+#[test]
+fn a_checkpoint_that_names_no_blocks_keeps_none() {
+    let mut message = started(&start());
+    claim(&mut message, 0);
+    write(&mut message, "step", false);
+    keep(&mut message, &["step"]);
+    keep(&mut message, &[]);
+    settle(&mut message, 60);
+    claim(&mut message, 60);
+    assert!(filled(&message).is_empty());
+}
+
+#[test]
+fn an_end_leaves_nothing_for_the_next_attempt() {
+    for status in [
+        TaskStatus::Completed,
+        TaskStatus::Failed,
+        TaskStatus::Cancelled,
+    ] {
+        let mut message = started(&start());
+        claim(&mut message, 0);
+        write(&mut message, "step", false);
+        keep(&mut message, &["step"]);
+        let changes = message.update_task(&update(status, 1), at(2)).unwrap();
+        apply(&mut message, &changes, 2);
+        let task = message.task(&id()).unwrap();
+        assert_eq!(task.checkpoint, Checkpoint::default());
+        assert_eq!(filled(&message), ["step"]);
+    }
 }

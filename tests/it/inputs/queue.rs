@@ -155,6 +155,7 @@ async fn renew_task(table: &mut Table) {
     table
         .object("renewals[1].checkpoint", &good, |r| &mut last(r).checkpoint)
         .await;
+    kept_blocks(table, &good).await;
     for bad in [f64::NAN, f64::INFINITY, -0.1, 1.1] {
         let mut request = good.clone();
         last(&mut request).progress = Some(bad);
@@ -170,6 +171,27 @@ async fn renew_task(table: &mut Table) {
         ..good
     };
     table.row("renewals", "too many", request).await;
+}
+
+/// Rows for the blocks that belong to a checkpoint.
+async fn kept_blocks(table: &mut Table, good: &v1::RenewTaskRequest) {
+    let mut good = good.clone();
+    let renewal = &mut good.renewals[1];
+    renewal.kept_block_ids = vec!["b".into(), "c".into()];
+    let without = good.clone();
+    let field = "renewals[1].kept_block_ids";
+    table
+        .row(field, "there without a checkpoint", without)
+        .await;
+
+    good.renewals[1].checkpoint = Some(prost_types::Struct::default());
+    table
+        .required_id("renewals[1].kept_block_ids[1]", &good, |r| {
+            &mut r.renewals[1].kept_block_ids[1]
+        })
+        .await;
+    good.renewals[1].kept_block_ids = vec!["b".into(); 1_001];
+    table.row(field, "too many", good).await;
 }
 
 async fn retry(table: &mut Table) {

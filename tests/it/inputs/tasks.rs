@@ -146,6 +146,35 @@ async fn update_task(table: &mut Table) {
         };
         table.row("error", "there", request).await;
     }
+    outcome(table, &good).await;
+}
+
+async fn outcome(table: &mut Table, good: &v1::UpdateTaskRequest) {
+    let said = v1::TaskOutcome {
+        stop_reason: v1::StopReason::Done.into(),
+        usage: Some(v1::TaskUsage::default()),
+    };
+    for status in [
+        v1::TaskStatus::Unspecified,
+        v1::TaskStatus::Pending,
+        v1::TaskStatus::Processing,
+    ] {
+        for (attempt, outcome) in [(0, said), (1, v1::TaskOutcome::default())] {
+            let request = v1::UpdateTaskRequest {
+                status: status.into(),
+                attempt,
+                outcome: Some(outcome),
+                ..good.clone()
+            };
+            let what = format!("there in {status:?}");
+            table.row("outcome", &what, request).await;
+        }
+    }
+    table
+        .choice("outcome.stop_reason", &[], good, |r, reason| {
+            r.outcome.get_or_insert_default().stop_reason = reason;
+        })
+        .await;
 }
 
 async fn cancel_task(table: &mut Table) {

@@ -2,8 +2,10 @@
 
 mod ends;
 mod faults;
+mod kept;
 mod leased_text;
 mod leases;
+mod outcomes;
 mod queue;
 mod retries;
 mod submit;
