@@ -10,15 +10,19 @@ use super::{
     callers::call_in_turn,
     client::{Client, DELTA},
     meter::Run,
+    raw::Connection,
     report::{Bar, Report, Table},
     resp::Redis,
     samples::{Samples, millis},
     stage::Stage,
 };
+use crate::proto as v1;
 
 const LARGE_BYTES: usize = 1_000_000;
 const SMALL_BYTES: usize = 1_000;
 const CALLERS: usize = 64;
+/// What may be under way to a client that reads as fast as it can.
+const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
 pub(super) async fn measure(
     scale: &Scale,
@@ -60,6 +64,7 @@ async fn load_large(
     // A load reads the last entry of the log, which is a model's token at most
     // times and not a quarter of the text.
     client.append(&message, DELTA).await?;
+    let connection = Connection::open(stage.service.address(), WINDOW_BYTES).await?;
     let mut redis = stage.redis().await?;
     let text = "x".repeat(LARGE_BYTES);
     redis
@@ -69,7 +74,7 @@ async fn load_large(
     for _ in 0..scale.rounds {
         let (mut round_loads, mut round_reads) = (Samples::default(), Samples::default());
         for _ in 0..scale.calls.div_ceil(100) {
-            round_loads.push(time_load(client, &message).await?);
+            round_loads.push(time_load(&connection, &message).await?);
             round_reads.push(time_hgetall(&mut redis).await?);
         }
         Samples::push(&mut ratios, round_loads.median() / round_reads.median());
@@ -91,10 +96,15 @@ async fn load_large(
     Ok(())
 }
 
-async fn time_load(client: &Client, message: &str) -> Result<f64, BenchError> {
+/// Neither answer is decoded, here and in [`time_hgetall`]: what is compared is how
+/// long it takes until all of it is there.
+async fn time_load(connection: &Connection, message: &str) -> Result<f64, BenchError> {
+    let request = v1::GetMessageRequest {
+        message_id: message.to_owned(),
+    };
     let begin = Instant::now();
-    let loaded = client.load(message).await?;
-    match loaded.text.len() >= LARGE_BYTES {
+    let mut answer = connection.ask("GetMessage", &request).await?;
+    match answer.drain().await? >= LARGE_BYTES {
         true => Ok(millis(begin.elapsed())),
         false => Err(BenchError::Unexpected("a message came without its text")),
     }

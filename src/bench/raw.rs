@@ -170,6 +170,19 @@ impl Incoming {
         Ok(true)
     }
 
+    /// Reads to the end of the stream. Returns how many bytes came.
+    pub(super) async fn drain(&mut self) -> Result<usize, BenchError> {
+        let body = self.open().await?;
+        let mut bytes = 0;
+        while let Some(chunk) = body.data().await {
+            let chunk = chunk?;
+            body.flow_control().release_capacity(chunk.len())?;
+            bytes += chunk.len();
+        }
+        let trailers = body.trailers().await?.unwrap_or_default();
+        succeeded(&trailers).map(|()| bytes)
+    }
+
     /// As [`read`](Incoming::read), of frames of a watch.
     pub(super) async fn read_frames(
         &mut self,
