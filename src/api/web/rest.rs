@@ -90,7 +90,7 @@ async fn read_object(headers: &HeaderMap, body: Body) -> Result<Fields, Problem>
     if !headers.get(CONTENT_TYPE).is_some_and(is_json) {
         return Err(Problem::MediaType);
     }
-    match serde_json::from_slice(&body) {
+    match serde_json::from_slice(json::bounded(&body)?) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(invalid("request", "must be an object").into()),
         Err(problem) => Err(invalid("request", problem).into()),
