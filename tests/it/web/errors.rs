@@ -104,7 +104,7 @@ async fn what_is_not_there_says_so() {
         (method.status, method.reason().as_str()),
         (405, "METHOD_NOT_ALLOWED")
     );
-    assert_eq!(method.headers["allow"], "POST, GET");
+    assert_eq!(method.headers["allow"], "POST, GET, HEAD");
     let parameter = get(&world, "/api/v1/sessions?user_id=u&limt=3").await;
     assert_eq!(parameter.status, 400);
     assert_eq!(parameter.json()["fields"][0]["field"], "limt");

@@ -148,6 +148,37 @@ async fn a_body_of_very_many_values_is_refused_before_it_is_read() {
 }
 
 #[tokio::test]
+async fn what_can_be_got_can_be_asked_for_its_head() {
+    let redis = Redis::start();
+    let program = Program::serve_on(&redis, &[]).await;
+    for (path, status) in [
+        ("console", "200"),
+        ("openapi.json", "200"),
+        ("api/v1/info", "200"),
+        ("api/v1/messages/x", "404"),
+        ("api/v1/tasks/claim", "405"),
+    ] {
+        for version in ["--http1.1", "--http2-prior-knowledge"] {
+            let output = tokio::process::Command::new("curl")
+                .args(["-sS", "--head", version])
+                .arg(format!("http://{}/{path}", program.address))
+                .output()
+                .await
+                .unwrap();
+            let (head, error) = (output.stdout, output.stderr);
+            let head = String::from_utf8(head).unwrap();
+            assert!(
+                error.is_empty(),
+                "{path}: {}",
+                String::from_utf8_lossy(&error)
+            );
+            assert_eq!(head.split(' ').nth(1), Some(status), "{path}");
+            assert!(head.contains("content-length: "), "{path}: {head}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn http_2_without_tls_serves_rest_as_well() {
     let redis = Redis::start();
     let program = Program::serve_on(&redis, &[]).await;
