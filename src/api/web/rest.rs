@@ -134,7 +134,8 @@ fn add_query(
         let value = query_value(&name, &field, &text)?;
         match fields.get_mut(field.name()) {
             Some(Value::Array(list)) => list.extend(value.as_array().cloned().unwrap_or_default()),
-            _ => set(input, fields, field.name(), value),
+            Some(_) => return Err(invalid(&name, "must be given once")),
+            None => set(input, fields, field.name(), value),
         }
     }
     short::complete(input, fields);
