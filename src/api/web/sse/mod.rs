@@ -44,7 +44,9 @@ pub(super) async fn answer(
     mut fields: Fields,
     resume: &str,
 ) -> Result<Response<Body>, Problem> {
-    if let Some(place) = head.headers.get("last-event-id") {
+    let place = head.headers.get("last-event-id");
+    // Who has seen no id has none to go before `last_id`.
+    if let Some(place) = place.filter(|place| !place.is_empty()) {
         let place = place.to_str();
         let place = place.map_err(|_| invalid("last-event-id", "must be an id of the stream"))?;
         set(&method.input(), &mut fields, resume, place.into());
