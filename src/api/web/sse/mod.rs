@@ -16,7 +16,7 @@ use http::{
     request::Parts,
 };
 use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::BodyExt;
 use prost_reflect::MethodDescriptor;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -90,14 +90,8 @@ fn data(frame: Option<Result<Frame<Bytes>, Status>>) -> Result<Bytes, Status> {
 }
 
 fn event_stream(first: Bytes, watch: Body) -> Response<Body> {
-    let mut rest = rewrite(watch, Ok, events::problem);
-    let chunks = async_stream::stream! {
-        yield Ok(Frame::data([RETRY, &first].concat().into()));
-        while let Some(frame) = rest.frame().await {
-            yield frame;
-        }
-    };
-    let mut response = Response::new(Body::new(StreamBody::new(chunks)));
+    let first = [RETRY, &first].concat();
+    let mut response = Response::new(rewrite(first.into(), watch, Ok, events::problem));
     let headers = response.headers_mut();
     let kind = HeaderValue::from_static("text/event-stream");
     headers.insert(CONTENT_TYPE, kind);
