@@ -132,6 +132,7 @@ async fn stream(
     };
     let output = method.output();
     rewrite(
+        Bytes::new(),
         answers,
         move |chunk| envelopes(codec, &output, chunk),
         |status| end(&status),

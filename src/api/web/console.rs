@@ -64,7 +64,7 @@ fn tag(file: &File) -> String {
 
 /// The console's answer; none where the request is not for one of its files.
 pub(super) fn answer<B>(request: &Request<B>) -> Option<Response<Body>> {
-    if request.method() != Method::GET && request.method() != Method::HEAD {
+    if request.method() != Method::GET {
         return None;
     }
     let name = match request.uri().path().strip_prefix("/console")? {

@@ -21,7 +21,7 @@ use super::{
     json,
     problem::Problem,
     rest::Fields,
-    rpc::{Call, Rpcs, rewrite, take_message},
+    rpc::{Call, Rpcs, take_message},
 };
 use crate::{api::status::from_engine, domain::refusal::Refusal, engine::EngineError, proto as v1};
 
@@ -200,21 +200,35 @@ fn response(status: StatusCode, etag: Option<HeaderValue>, body: Body) -> Respon
     response
 }
 
-fn body(first: Bytes, rest: Body) -> Body {
-    let mut rest = rewrite(
-        rest,
-        |mut chunk| read_chunks(&mut chunk).map(|(_, data)| data),
-        |_| Bytes::new(),
-    );
+/// The bytes of all chunks. What does not end well is cut off, or would pass for
+/// the whole.
+fn body(first: Bytes, mut rest: Body) -> Body {
     let chunks = async_stream::stream! {
         if !first.is_empty() {
             yield Ok(Frame::data(first));
         }
         while let Some(frame) = rest.frame().await {
-            yield frame;
+            match frame.and_then(content_of) {
+                Ok(data) => yield Ok::<_, Status>(Frame::data(data)),
+                Err(error) => {
+                    yield Err(error);
+                    break;
+                }
+            }
         }
     };
     Body::new(StreamBody::new(chunks))
+}
+
+/// The content in a frame: none in the last, which may say what went wrong.
+fn content_of(frame: Frame<Bytes>) -> Result<Bytes, Status> {
+    match frame.into_data() {
+        Ok(mut messages) => Ok(read_chunks(&mut messages)?.1),
+        Err(end) => match end.trailers_ref().and_then(Status::from_header_map) {
+            Some(status) if status.code() != Code::Ok => Err(status),
+            _ => Ok(Bytes::new()),
+        },
+    }
 }
 
 fn beyond_the_end(status: Status) -> Response<Body> {
@@ -256,6 +270,20 @@ fn range(text: &str) -> Option<Wanted> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::status;
+
+    #[tokio::test]
+    async fn content_that_does_not_end_well_does_not_pass_for_the_whole() {
+        for (end, is_whole) in [
+            (Status::ok(""), true),
+            (Status::unavailable("the store is gone"), false),
+        ] {
+            let trailers = Frame::trailers(status::trailers(&end));
+            let rest = StreamBody::new(tokio_stream::once(Ok::<_, Status>(trailers)));
+            let body = body(Bytes::from("some"), Body::new(rest)).collect().await;
+            assert_eq!(body.is_ok(), is_whole);
+        }
+    }
 
     #[test]
     fn ranges_are_read_as_http_has_them() {

@@ -25,7 +25,11 @@ use futures_util::{
     TryFutureExt,
     future::{BoxFuture, MapOk},
 };
-use http::{Method, Request, Response, header::CONTENT_TYPE};
+use http::{
+    Method, Request, Response,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+};
+use http_body::Body as _;
 use http_body_util::Either;
 use tokio_util::either::Either as OneOf;
 use tonic::{Status, body::Body};
@@ -121,16 +125,23 @@ struct Door {
 }
 
 impl Door {
-    async fn answer(self, request: Request<Body>) -> Response<Body> {
+    async fn answer(self, mut request: Request<Body>) -> Response<Body> {
         if let Some(preflight) = self.cors.preflight(&request) {
             return preflight;
         }
         let Ok(grant) = self.cors.admit(&request) else {
             return Problem::ForeignOrigin.into_response();
         };
+        let is_head = request.method() == Method::HEAD;
+        if is_head {
+            *request.method_mut() = Method::GET;
+        }
         let mut response = self.translate(request).await;
         grant.mark(response.headers_mut());
-        response
+        match is_head {
+            true => without_body(response),
+            false => response,
+        }
     }
 
     async fn translate(&self, request: Request<Body>) -> Response<Body> {
@@ -141,8 +152,8 @@ impl Door {
         if let Some(method) = json::method(path) {
             return connect::answer(&self.rpcs, &method, request).await;
         }
-        if path == "/openapi.json" && request.method() == Method::GET {
-            return openapi::answer();
+        if path == "/openapi.json" {
+            return openapi::answer(request.method());
         }
         if let Some(file) = console::answer(&request) {
             return file;
@@ -151,4 +162,13 @@ impl Door {
             .await
             .unwrap_or_else(Problem::into_response)
     }
+}
+
+/// The head of an answer, with the length of the body that GET would get.
+fn without_body(mut response: Response<Body>) -> Response<Body> {
+    if let Some(length) = response.body().size_hint().exact() {
+        let headers = response.headers_mut();
+        headers.entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+    response.map(|_| Body::default())
 }

@@ -90,7 +90,7 @@ async fn read_object(headers: &HeaderMap, body: Body) -> Result<Fields, Problem>
     if !headers.get(CONTENT_TYPE).is_some_and(is_json) {
         return Err(Problem::MediaType);
     }
-    match serde_json::from_slice(&body) {
+    match serde_json::from_slice(json::bounded(&body)?) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(invalid("request", "must be an object").into()),
         Err(problem) => Err(invalid("request", problem).into()),
@@ -134,7 +134,8 @@ fn add_query(
         let value = query_value(&name, &field, &text)?;
         match fields.get_mut(field.name()) {
             Some(Value::Array(list)) => list.extend(value.as_array().cloned().unwrap_or_default()),
-            _ => set(input, fields, field.name(), value),
+            Some(_) => return Err(invalid(&name, "must be given once")),
+            None => set(input, fields, field.name(), value),
         }
     }
     short::complete(input, fields);

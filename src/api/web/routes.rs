@@ -8,6 +8,7 @@ use super::{json, problem::Problem};
 
 /// One row. The paths of the seed are among them.
 pub(super) struct Route {
+    /// HEAD is where GET is.
     pub(super) method: &'static str,
     /// Names in braces are fields of the RPC's request.
     pub(super) path: &'static str,
@@ -122,6 +123,9 @@ pub(super) fn find(method: &Method, path: &str) -> Result<Found, Problem> {
             return Ok((route, named));
         }
         others.push(route.method);
+    }
+    if others.contains(&"GET") {
+        others.push("HEAD");
     }
     match others.is_empty() {
         true => Err(Problem::NoRoute),

@@ -147,19 +147,23 @@ pub(super) fn take_message(bytes: &mut Bytes) -> Option<Bytes> {
     Some(bytes.split_to(length))
 }
 
-/// Makes another body of an answer's: of its chunks, which are whole messages,
-/// and of how it ended. It asks for a chunk when it is asked for one, so that who
+/// Makes another body of an answer's: of what goes before it, of its chunks, which
+/// are whole messages, and of how it ended. It asks for a chunk when it is asked for one, so that who
 /// does not read it stands still.
 pub(super) fn rewrite(
+    before: Bytes,
     mut answer: Body,
     mut each: impl FnMut(Bytes) -> Result<Bytes, Status> + Send + 'static,
     end: impl FnOnce(Status) -> Bytes + Send + 'static,
 ) -> Body {
     let chunks = async_stream::stream! {
+        if !before.is_empty() {
+            yield Ok::<_, Status>(Frame::data(before));
+        }
         let mut status = Status::ok("");
         while let Some(frame) = answer.frame().await {
             match frame.and_then(|frame| part(frame, &mut each)) {
-                Ok(Part::Data(data)) => yield Ok::<_, Status>(Frame::data(data)),
+                Ok(Part::Data(data)) => yield Ok(Frame::data(data)),
                 Ok(Part::End(end)) => status = end,
                 Err(error) => {
                     status = error;

@@ -34,7 +34,10 @@ pub(super) fn message(mut body: Fields) -> Result<Fields, Status> {
             ));
         }
     };
-    body.insert("blocks".to_owned(), json!([{ kind: { source: content } }]));
+    let blocks = json!([{ kind: { source: content } }]);
+    if body.insert("blocks".to_owned(), blocks).is_some() {
+        return Err(invalid("content", "must not be given beside blocks"));
+    }
     body.entry("role").or_insert_with(|| "ROLE_USER".into());
     body.entry("complete").or_insert(true.into());
     Ok(body)

@@ -92,7 +92,7 @@ async fn an_unreachable_redis_is_unavailable_and_says_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_says_so() {
+async fn what_is_not_there_or_not_clear_says_so() {
     let world = World::start().await;
     let nothing = get(&world, "/api/v1/nothing").await;
     assert_eq!(
@@ -104,8 +104,15 @@ async fn what_is_not_there_says_so() {
         (method.status, method.reason().as_str()),
         (405, "METHOD_NOT_ALLOWED")
     );
-    assert_eq!(method.headers["allow"], "POST, GET");
+    assert_eq!(method.headers["allow"], "POST, GET, HEAD");
     let parameter = get(&world, "/api/v1/sessions?user_id=u&limt=3").await;
     assert_eq!(parameter.status, 400);
     assert_eq!(parameter.json()["fields"][0]["field"], "limt");
+    let twice = get(&world, "/api/v1/sessions?user_id=u&userId=v").await;
+    assert_eq!(twice.status, 400);
+    assert_eq!(twice.json()["fields"][0]["field"], "userId");
+    let both = json!({"content": "Hi", "blocks": [{"text": {"text": "Ho"}}]});
+    let both = call(&world, "POST", "/api/v1/sessions/s/messages", both).await;
+    assert_eq!(both.status, 400);
+    assert_eq!(both.json()["fields"][0]["field"], "content");
 }

@@ -128,6 +128,15 @@ async fn who_comes_back_to_a_stream_that_has_ended_is_told_not_to() {
 }
 
 #[tokio::test]
+async fn an_empty_last_event_id_is_none() {
+    let world = World::start().await;
+    world.a().message("m").await;
+    let path = format!("{STREAM}?last_id=0");
+    let mut events = Events::open(&world.services[0], &path, Some("")).await;
+    assert_eq!(events.event().await.name, "message_start");
+}
+
+#[tokio::test]
 async fn a_place_that_is_gone_is_answered_with_a_gap_and_a_snapshot() {
     let world = World::start().await;
     world.a().message("m").await;

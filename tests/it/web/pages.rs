@@ -132,6 +132,53 @@ async fn a_body_that_is_too_large_or_no_json_is_refused() {
 }
 
 #[tokio::test]
+async fn a_body_of_very_many_values_is_refused_before_it_is_read() {
+    let world = World::start().await;
+    let zeros = "0,".repeat(60_000);
+    let body = format!(r#"{{"user_id": "u", "metadata": {{"a": [{zeros}0]}}}}"#);
+    for line in [
+        SESSIONS,
+        "POST /throughline.v1.SessionService/CreateSession",
+    ] {
+        let refused = send(&world.services[0], line, &[JSON], body.as_bytes()).await;
+        assert_eq!(refused.status, 400);
+        let text = String::from_utf8(refused.body).unwrap();
+        assert!(text.contains("must have at most 50000 values"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_can_be_got_can_be_asked_for_its_head() {
+    let redis = Redis::start();
+    let program = Program::serve_on(&redis, &[]).await;
+    for (path, status) in [
+        ("console", "200"),
+        ("openapi.json", "200"),
+        ("api/v1/info", "200"),
+        ("api/v1/messages/x", "404"),
+        ("api/v1/tasks/claim", "405"),
+    ] {
+        for version in ["--http1.1", "--http2-prior-knowledge"] {
+            let output = tokio::process::Command::new("curl")
+                .args(["-sS", "--head", version])
+                .arg(format!("http://{}/{path}", program.address))
+                .output()
+                .await
+                .unwrap();
+            let (head, error) = (output.stdout, output.stderr);
+            let head = String::from_utf8(head).unwrap();
+            assert!(
+                error.is_empty(),
+                "{path}: {}",
+                String::from_utf8_lossy(&error)
+            );
+            assert_eq!(head.split(' ').nth(1), Some(status), "{path}");
+            assert!(head.contains("content-length: "), "{path}: {head}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn http_2_without_tls_serves_rest_as_well() {
     let redis = Redis::start();
     let program = Program::serve_on(&redis, &[]).await;

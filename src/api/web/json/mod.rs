@@ -1,5 +1,6 @@
 //! The contract as JSON: the canonical mapping of protobuf, by the descriptors.
 
+mod bound;
 mod print;
 
 use std::sync::LazyLock;
@@ -13,7 +14,10 @@ use prost_reflect::{
 use serde::Deserializer;
 use tonic::Status;
 
-pub(super) use self::print::{Printer, put_text};
+pub(super) use self::{
+    bound::bounded,
+    print::{Printer, put_text},
+};
 use crate::{api::status::invalid, proto::DESCRIPTORS};
 
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
@@ -70,7 +74,7 @@ where
 
 /// A message from the text of JSON, as protobuf.
 pub(super) fn read_text(descriptor: &MessageDescriptor, text: &[u8]) -> Result<Bytes, Status> {
-    let mut json = serde_json::Deserializer::from_slice(text);
+    let mut json = serde_json::Deserializer::from_slice(bounded(text)?);
     let message = read(descriptor, &mut json)?;
     json.end().map_err(|problem| invalid("request", problem))?;
     Ok(message)

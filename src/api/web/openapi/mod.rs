@@ -7,21 +7,25 @@ mod schema;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use http::Response;
+use http::{Method, Response};
 use prost_reflect::{FieldDescriptor, Kind};
 use serde_json::{Map, Value, json};
 use tonic::body::Body;
 
 use self::schema::{Direction, Schemas};
 use super::{
+    problem::Problem,
     rest::{is_in_query, json_response},
     routes::{ALIASES, Gives, ROUTES, Route, Takes},
 };
 
 static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
 
-pub(super) fn answer() -> Response<Body> {
-    json_response(DOCUMENT.clone())
+pub(super) fn answer(method: &Method) -> Response<Body> {
+    match *method {
+        Method::GET => json_response(DOCUMENT.clone()),
+        _ => Problem::Method("GET, HEAD".to_owned()).into_response(),
+    }
 }
 
 fn document() -> Value {

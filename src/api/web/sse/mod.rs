@@ -16,7 +16,7 @@ use http::{
     request::Parts,
 };
 use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::BodyExt;
 use prost_reflect::MethodDescriptor;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -44,7 +44,9 @@ pub(super) async fn answer(
     mut fields: Fields,
     resume: &str,
 ) -> Result<Response<Body>, Problem> {
-    if let Some(place) = head.headers.get("last-event-id") {
+    let place = head.headers.get("last-event-id");
+    // Who has seen no id has none to go before `last_id`.
+    if let Some(place) = place.filter(|place| !place.is_empty()) {
         let place = place.to_str();
         let place = place.map_err(|_| invalid("last-event-id", "must be an id of the stream"))?;
         set(&method.input(), &mut fields, resume, place.into());
@@ -88,14 +90,8 @@ fn data(frame: Option<Result<Frame<Bytes>, Status>>) -> Result<Bytes, Status> {
 }
 
 fn event_stream(first: Bytes, watch: Body) -> Response<Body> {
-    let mut rest = rewrite(watch, Ok, events::problem);
-    let chunks = async_stream::stream! {
-        yield Ok(Frame::data([RETRY, &first].concat().into()));
-        while let Some(frame) = rest.frame().await {
-            yield frame;
-        }
-    };
-    let mut response = Response::new(Body::new(StreamBody::new(chunks)));
+    let first = [RETRY, &first].concat();
+    let mut response = Response::new(rewrite(first.into(), watch, Ok, events::problem));
     let headers = response.headers_mut();
     let kind = HeaderValue::from_static("text/event-stream");
     headers.insert(CONTENT_TYPE, kind);
