@@ -7,3 +7,4 @@ mod ends;
 mod planner;
 mod simple;
 mod stage;
+mod tools;
