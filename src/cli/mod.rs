@@ -42,7 +42,7 @@ enum Command {
     /// what comes of it into their messages. SIGTERM and Ctrl-C stop it in an orderly
     /// way: what it is at goes back to the queue.
     #[cfg(feature = "worker")]
-    Worker(worker::WorkerCommand),
+    Worker(Box<worker::WorkerCommand>),
     /// Show in the terminal what the service does.
     ///
     /// Starts two instances on a Redis of their own, streams a message through
@@ -137,7 +137,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(*args).await,
         #[cfg(feature = "worker")]
-        Command::Worker(args) => worker::run(args).await,
+        Command::Worker(args) => worker::run(*args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Tail(args) => tail::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,

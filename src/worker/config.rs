@@ -157,6 +157,8 @@ pub struct AgentArgs {
     pub lease: Duration,
 
     /// How long a stop waits for tasks before it gives them back to their queues.
+    ///
+    /// Beside a service this comes before its own --drain-timeout.
     #[arg(
         long = "worker-grace",
         visible_alias = "grace",
