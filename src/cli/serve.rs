@@ -5,41 +5,76 @@ use std::{
     path::PathBuf,
 };
 
+use clap::Args;
 use tracing::info;
 
 use super::CliError;
+#[cfg(feature = "worker")]
+use super::worker::WithWorker;
 use crate::runtime::{
     config::{RedisUrl, ServeArgs, default_data_dir},
     drain::StopSignals,
     embedded::EmbeddedRedis,
     serve::Service,
-    telemetry,
 };
 
-pub(super) async fn run(args: ServeArgs) -> Result<(), CliError> {
-    telemetry::init(args.log_format, telemetry::filter(&args.log_level)?);
+/// Settings of `throughline serve`.
+#[derive(Args, Debug)]
+pub(super) struct ServeCommand {
+    #[command(flatten)]
+    service: ServeArgs,
+    #[cfg(feature = "worker")]
+    #[command(flatten)]
+    worker: WithWorker,
+}
+
+pub(super) async fn run(command: ServeCommand) -> Result<(), CliError> {
+    let args = &command.service;
+    args.log.init()?;
     if args.is_open_by_mistake() {
         return Err(CliError::OpenByMistake(args.listen));
     }
 
     // Before anything is started, so that a signal always finds it stopped.
     let mut stop = StopSignals::listen().map_err(CliError::Runtime)?;
+    #[cfg(feature = "worker")]
+    command.worker.check()?;
     let (redis, service) = tokio::select! {
-        started = start(&args) => started?,
+        started = start(args) => started?,
         () = stop.next() => return Ok(()),
     };
+    #[cfg(feature = "worker")]
+    let worker = command.worker.start(service.address)?;
+    #[cfg(not(feature = "worker"))]
+    let worker = Beside;
     announce(&service)?;
     let outcome = tokio::select! {
         () = stop.next() => Ok(()),
         () = service.failed() => Err(CliError::Failed),
+        () = worker.failed() => Err(CliError::Failed),
     };
 
+    // The worker gives its tasks back to a service that still answers.
+    worker.stop().await;
     service.stop().await;
     if let Some(redis) = redis {
         redis.stop().await;
     }
     info!("stopped");
     outcome
+}
+
+/// What runs beside the service in a build without a worker: nothing.
+#[cfg(not(feature = "worker"))]
+struct Beside;
+
+#[cfg(not(feature = "worker"))]
+impl Beside {
+    async fn failed(&self) {
+        std::future::pending().await
+    }
+
+    async fn stop(self) {}
 }
 
 async fn start(args: &ServeArgs) -> Result<(Option<EmbeddedRedis>, Service), CliError> {

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum, builder::FalseyValueParser};
 
 pub use super::redis_url::RedisUrl;
 
-use super::{serve::ServiceOptions, telemetry::LogFormat};
+use super::{serve::ServiceOptions, telemetry::LogArgs};
 use crate::{api::web::Origin, engine::EngineOptions, store::StoreOptions};
 
 /// The longest duration that a setting accepts: a century.
@@ -230,28 +230,9 @@ pub struct ServeArgs {
     )]
     pub cors_origins: Vec<Origin>,
 
-    /// How log lines look, on stderr.
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        env = "THROUGHLINE_LOG_FORMAT",
-        hide_env_values = true,
-        default_value = "pretty"
-    )]
-    pub log_format: LogFormat,
-
-    /// What to log: error, warn, info, debug or trace.
-    ///
-    /// Or one for each module, as in warn,throughline::tail=debug,redis=debug,
-    /// where redis is the output of the private redis-server.
-    #[arg(
-        long,
-        value_name = "LEVEL",
-        env = "THROUGHLINE_LOG_LEVEL",
-        hide_env_values = true,
-        default_value = "info"
-    )]
-    pub log_level: String,
+    /// What to log, and how.
+    #[command(flatten)]
+    pub log: LogArgs,
 }
 
 impl ServeArgs {

@@ -2,8 +2,8 @@
 
 use std::io::{self, IsTerminal};
 
-use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
+use clap::{Args, ValueEnum};
+use tracing_subscriber::{EnvFilter, filter::ParseError};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -12,6 +12,44 @@ pub enum LogFormat {
     Pretty,
     /// One JSON object each.
     Json,
+}
+
+/// Settings of the logs, the same for all that runs for long.
+#[derive(Args, Clone, Debug)]
+pub struct LogArgs {
+    /// How log lines look, on stderr.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "THROUGHLINE_LOG_FORMAT",
+        hide_env_values = true,
+        default_value = "pretty"
+    )]
+    pub log_format: LogFormat,
+
+    /// What to log: error, warn, info, debug or trace.
+    ///
+    /// Or one for each module, as in warn,throughline::tail=debug,redis=debug,
+    /// where redis is the output of the private redis-server.
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "THROUGHLINE_LOG_LEVEL",
+        hide_env_values = true,
+        default_value = "info"
+    )]
+    pub log_level: String,
+}
+
+impl LogArgs {
+    /// Sends the logs of this process to stderr, as the settings say.
+    ///
+    /// # Errors
+    /// Where `--log-level` is not understood.
+    pub fn init(&self) -> Result<(), ParseError> {
+        init(self.log_format, filter(&self.log_level)?);
+        Ok(())
+    }
 }
 
 /// Sends the logs of this process to stderr. A second call changes nothing,
@@ -31,6 +69,6 @@ pub fn init(format: LogFormat, filter: EnvFilter) {
 ///
 /// # Errors
 /// Says which directive is not understood.
-pub fn filter(directives: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
+pub fn filter(directives: &str) -> Result<EnvFilter, ParseError> {
     EnvFilter::builder().parse(directives)
 }

@@ -88,15 +88,25 @@ pub(super) fn guard(message: &Message) -> String {
     let cancel = cancel(message);
     let mut guard = format!("{fence} {tail} {session} {user}{cancel}");
     for task in message.open_tasks().filter(|task| task.held().is_some()) {
-        if let Some(tail) = message.task_tail(&task.id) {
-            let attempt = task.attempt;
-            guard.push_str(&format!(" {}:{attempt}:{}", task.id, tail.id));
+        let lease = format!("{}:{}", task.id, task.attempt);
+        let tail = message.task_tail(&task.id).map(|tail| &tail.id);
+        if let Some(tail) = tail {
+            guard.push_str(&format!(" {lease}:{tail}"));
+        }
+        let open = message
+            .blocks
+            .iter()
+            .filter(|block| block.open_text().is_some());
+        let own = open.filter(|block| block.task.as_ref() == Some(&task.id));
+        for other in own.filter(|block| Some(&block.id) != tail) {
+            guard.push_str(&format!(" {lease}/{}", other.id));
         }
     }
     guard
 }
 
-/// How the field `guard` names a lease; a colon and the block follow.
+/// How the field `guard` names a lease; a colon and the block follow where text goes
+/// that names none, a slash and the block where only text goes that names it.
 pub(super) fn lease_name(attempt: &Attempt) -> String {
     format!("{}:{}", attempt.task, attempt.number)
 }

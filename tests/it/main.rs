@@ -37,6 +37,8 @@ mod tasks;
 mod watch_endings;
 mod watch_starts;
 mod web;
+#[cfg(feature = "worker")]
+mod worker;
 mod write_stream;
 mod writer_lease;
 mod writes;

@@ -81,7 +81,11 @@ local function append(keys, args)
     local guard = call('HGET', message, 'guard') or ''
     local _, last = string.find(guard, ' ' .. lease .. ':', 1, true)
     local tail = last and string.match(guard, '^[^ ]+', last + 1) or ''
-    block = (args[1] == '' or args[1] == tail) and tail or ''
+    if args[1] == '' then
+      block = tail
+    elseif args[1] ~= tail and not string.find(guard .. ' ', ' ' .. lease .. '/' .. args[1] .. ' ', 1, true) then
+      block = ''
+    end
   elseif held[2] ~= args[3] then
     is_cancelled = held[2] == args[3] .. ' cancel'
     if not is_cancelled then

@@ -18,7 +18,7 @@ use tonic::{Code, Status, transport::Channel};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
 
-use super::Watch;
+use super::{Watch, text_block};
 
 /// Clients of one instance.
 #[derive(Clone)]
@@ -94,6 +94,18 @@ impl Clients {
         };
         let response = self.messages.clone().create_message(request).await?;
         Ok(response.into_inner())
+    }
+
+    /// A whole message, sent at once.
+    pub async fn say(&self, session: &str, role: v1::Role, text: &str) {
+        let request = v1::CreateMessageRequest {
+            session_id: session.into(),
+            role: role.into(),
+            blocks: vec![text_block(text)],
+            complete: true,
+            ..Default::default()
+        };
+        self.messages.clone().create_message(request).await.unwrap();
     }
 
     pub async fn append(&self, message: &str, delta: &str) -> Result<v1::AppendTextResponse> {

@@ -38,6 +38,32 @@ impl Program {
         }
     }
 
+    /// Starts a worker of a service, with a model, and waits until it claims tasks.
+    pub async fn work(server: &str, model_url: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_throughline"))
+            .args(["worker", "--server", server, "--lease", "5s"])
+            .args([
+                "--llm-url",
+                model_url,
+                "--llm-model",
+                "m",
+                "--log-level",
+                "error",
+            ])
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = soon("the worker's first line", output.next_line()).await;
+        line.unwrap().expect("the worker starts");
+        Self {
+            address: server.to_owned(),
+            child,
+            _output: output,
+        }
+    }
+
     /// Starts it on a Redis.
     pub async fn serve_on(redis: &Redis, arguments: &[&str]) -> Self {
         let url = redis.url();

@@ -208,3 +208,33 @@ async fn a_preview_takes_the_place_of_what_was_streamed_there() {
     let left: Vec<String> = world.redis.run(&["KEYS", "message:m:text:*"]).await;
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[tokio::test]
+async fn text_goes_to_any_open_block_of_the_task_that_it_names() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.started("t", "render").await;
+    let t = clients.claim("render").await;
+    let thought = |id: &str| {
+        let thinking = Content::Thinking(v1::ThinkingContent::default());
+        let block = v1::ContentBlock {
+            content: Some(thinking),
+            ..text_block("")
+        };
+        block_of(&t, named(id, open(block)))
+    };
+    for id in ["one", "two"] {
+        add(&clients, thought(id)).await.unwrap();
+    }
+    for (clients, id) in [(world.a(), "one"), (world.b(), "two"), (world.b(), "one")] {
+        let text = v1::AppendTextRequest {
+            block_id: id.into(),
+            ..text_of(&t, "a")
+        };
+        assert_eq!(clients.append_with(text).await.unwrap().block_id, id);
+    }
+    clients.append_with(text_of(&t, "answer")).await.unwrap();
+    let message = clients.get("m").await.unwrap();
+    let texts: Vec<_> = message.blocks.iter().map(inline_text).collect();
+    assert_eq!(texts, ["answer", "aa", "a"]);
+}

@@ -1,0 +1,273 @@
+//! What a model answers, piece by piece. Servers differ: whatever of a chunk is not
+//! understood is passed over, as long as the answer comes to an end of its own.
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use super::{LlmError, request::ToolCall};
+use crate::proto::StopReason;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Chunk {
+    #[serde(deserialize_with = "lenient")]
+    choices: Vec<Choice>,
+    #[serde(deserialize_with = "lenient")]
+    usage: Option<Usage>,
+    error: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Choice {
+    #[serde(deserialize_with = "lenient")]
+    delta: Delta,
+    #[serde(deserialize_with = "lenient")]
+    message: Delta,
+    #[serde(deserialize_with = "lenient")]
+    finish_reason: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Delta {
+    #[serde(deserialize_with = "lenient")]
+    content: Option<String>,
+    #[serde(alias = "reasoning", deserialize_with = "lenient")]
+    reasoning_content: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    tool_calls: Vec<CallDelta>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct CallDelta {
+    #[serde(deserialize_with = "lenient")]
+    index: Option<usize>,
+    #[serde(deserialize_with = "lenient")]
+    id: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    function: FunctionDelta,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct FunctionDelta {
+    #[serde(deserialize_with = "lenient")]
+    name: Option<String>,
+    arguments: Option<Value>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Usage {
+    #[serde(deserialize_with = "lenient")]
+    prompt_tokens: u64,
+    #[serde(deserialize_with = "lenient")]
+    completion_tokens: u64,
+}
+
+/// A value of another kind, null above all, is as if it were not there.
+fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + for<'a> Deserialize<'a>,
+{
+    let value = Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
+}
+
+/// News of an answer.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Piece {
+    pub text: String,
+    pub reasoning: String,
+    /// There is something in it that a model said.
+    pub is_token: bool,
+}
+
+/// An answer as far as it has come.
+#[derive(Debug, Default, PartialEq)]
+pub(in crate::worker) struct Reply {
+    pub text: String,
+    pub tool_calls: Vec<ToolCall>,
+    /// As the endpoint counts; 0 where it does not.
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    finish_reason: Option<String>,
+    is_done: bool,
+}
+
+impl Reply {
+    /// Takes in the data of one server-sent event.
+    pub(super) fn take(&mut self, data: &str) -> Result<Piece, LlmError> {
+        if data.trim() == "[DONE]" {
+            self.is_done = true;
+            return Ok(Piece::default());
+        }
+        let chunk: Chunk =
+            serde_json::from_str(data).map_err(|error| LlmError::Malformed(error.to_string()))?;
+        if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
+            return Err(LlmError::Reported(error_text(&error)));
+        }
+        if let Some(usage) = chunk.usage {
+            self.input_tokens = usage.prompt_tokens;
+            self.output_tokens = usage.completion_tokens;
+        }
+        // Only one answer was asked for.
+        let choice = chunk.choices.into_iter().next();
+        Ok(choice
+            .map(|choice| self.take_choice(choice))
+            .unwrap_or_default())
+    }
+
+    fn take_choice(&mut self, choice: Choice) -> Piece {
+        let mut piece = Piece::default();
+        // Servers that do not stream answer with a message.
+        for delta in [choice.delta, choice.message] {
+            piece.text += delta.content.as_deref().unwrap_or_default();
+            piece.reasoning += delta.reasoning_content.as_deref().unwrap_or_default();
+            piece.is_token |= !delta.tool_calls.is_empty();
+            for call in delta.tool_calls {
+                self.take_call(call);
+            }
+        }
+        piece.is_token |= !piece.text.is_empty() || !piece.reasoning.is_empty();
+        self.text += &piece.text;
+        if choice.finish_reason.is_some() {
+            self.finish_reason = choice.finish_reason;
+        }
+        piece
+    }
+
+    fn take_call(&mut self, delta: CallDelta) {
+        let id = delta.id.unwrap_or_default();
+        let is_known = |call: &ToolCall| !id.is_empty() && call.id == id;
+        let at = match delta.index {
+            Some(index) => index,
+            // Without an index a new id is a new call, and what has none goes on.
+            None => match self.tool_calls.iter().position(is_known) {
+                Some(at) => at,
+                None if id.is_empty() && delta.function.name.is_none() => {
+                    self.tool_calls.len().saturating_sub(1)
+                }
+                None => self.tool_calls.len(),
+            },
+        };
+        let at = at.min(self.tool_calls.len());
+        if at == self.tool_calls.len() {
+            self.tool_calls.push(ToolCall::default());
+        }
+        let call = &mut self.tool_calls[at];
+        if call.id.is_empty() {
+            call.id = id;
+        }
+        if call.name.is_empty() {
+            call.name = delta.function.name.unwrap_or_default();
+        }
+        match delta.function.arguments {
+            Some(Value::String(text)) => call.arguments += &text,
+            Some(Value::Null) | None => {}
+            Some(value) => call.arguments += &value.to_string(),
+        }
+    }
+
+    /// Whether the answer came to an end of its own, and was not cut.
+    pub(super) fn has_ended(&self) -> bool {
+        self.is_done || self.finish_reason.is_some()
+    }
+
+    /// Whether nothing follows.
+    pub(super) fn is_done(&self) -> bool {
+        self.is_done
+    }
+
+    /// Why the model stopped: DONE, LENGTH or CONTENT_FILTER. Whatever else a
+    /// server calls it is DONE.
+    pub(in crate::worker) fn reason(&self) -> StopReason {
+        match self.finish_reason.as_deref() {
+            Some("length" | "max_tokens") => StopReason::Length,
+            Some("content_filter") => StopReason::ContentFilter,
+            _ => StopReason::Done,
+        }
+    }
+}
+
+/// What an error says, whatever its shape is.
+pub(super) fn error_text(error: &Value) -> String {
+    let message = error.get("message").unwrap_or(error);
+    match message {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(chunks: &[&str]) -> Reply {
+        let mut reply = Reply::default();
+        for chunk in chunks {
+            reply.take(chunk).unwrap();
+        }
+        reply
+    }
+
+    #[test]
+    fn text_comes_in_pieces_and_ends_with_a_reason() {
+        let reply = reply(&[
+            r#"{"id":"1","choices":[{"delta":{"role":"assistant","content":null}}]}"#,
+            r#"{"choices":[{"delta":{"content":"He"}}]}"#,
+            r#"{"choices":[{"index":0,"delta":{"content":"llo"},"finish_reason":null}]}"#,
+            r#"{"choices":[{"delta":{},"finish_reason":"eos"}]}"#,
+            r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#,
+        ]);
+        assert_eq!(reply.text, "Hello");
+        assert!(reply.has_ended());
+        assert_eq!(reply.reason(), StopReason::Done);
+        assert_eq!((reply.input_tokens, reply.output_tokens), (3, 2));
+    }
+
+    #[test]
+    fn an_answer_without_an_end_is_cut() {
+        assert!(!reply(&[r#"{"choices":[{"delta":{"content":"He"}}]}"#]).has_ended());
+        assert!(reply(&["[DONE]"]).has_ended());
+    }
+
+    #[test]
+    fn calls_are_joined_with_and_without_an_index() {
+        let with = reply(&[
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"add","arguments":"{\"x\""}}]}}]}"#,
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":1,"id":"b","function":{"name":"sub","arguments":"{}"}}]}}]}"#,
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":":1}"}}]}}]}"#,
+        ]);
+        let without = reply(&[
+            r#"{"choices":[{"delta":{"tool_calls":[{"id":"a","function":{"name":"add","arguments":"{\"x\""}}]}}]}"#,
+            r#"{"choices":[{"delta":{"tool_calls":[{"function":{"arguments":":1}"}}]}}]}"#,
+            r#"{"choices":[{"delta":{"tool_calls":[{"id":"b","function":{"name":"sub","arguments":{}}}]}}]}"#,
+        ]);
+        for reply in [with, without] {
+            let calls: Vec<_> = reply
+                .tool_calls
+                .iter()
+                .map(|call| {
+                    (
+                        call.id.as_str(),
+                        call.name.as_str(),
+                        call.arguments.as_str(),
+                    )
+                })
+                .collect();
+            assert_eq!(calls, [("a", "add", "{\"x\":1}"), ("b", "sub", "{}")]);
+        }
+    }
+
+    #[test]
+    fn an_error_amid_the_answer_is_one() {
+        let mut reply = Reply::default();
+        let error = reply.take(r#"{"error":{"message":"overloaded"}}"#);
+        assert!(matches!(error, Err(LlmError::Reported(text)) if text == "overloaded"));
+        assert!(matches!(reply.take("{\"choi"), Err(LlmError::Malformed(_))));
+    }
+}

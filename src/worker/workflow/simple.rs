@@ -1,0 +1,140 @@
+//! simple: the prompt, the session's history and tools, until there is an answer.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Answer, Work,
+    talk::{Called, Round, Talk},
+};
+use crate::{
+    proto::content_block::Content,
+    worker::{
+        checkpoint::Kept, client::CallError, failure::Failure, llm::request::ToolCall,
+        progress::share, prompts,
+    },
+};
+
+/// What a checkpoint says: the rounds that have called tools.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+struct State {
+    rounds: Vec<SavedRound>,
+}
+
+/// The blocks of a round.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct SavedRound {
+    /// What the model said beside.
+    text: Option<String>,
+    calls: Vec<String>,
+    results: Vec<Vec<String>>,
+}
+
+impl State {
+    fn blocks(&self) -> Vec<String> {
+        let of_round = |round: &SavedRound| {
+            let results = round.results.iter().flatten();
+            let blocks = round.text.iter().chain(&round.calls).chain(results);
+            blocks.cloned().collect::<Vec<_>>()
+        };
+        self.rounds.iter().flat_map(of_round).collect()
+    }
+}
+
+pub(super) async fn run(work: &Work) -> Result<Answer, Failure> {
+    let tools = work.toolbox.tools().await;
+    let mut talk = Talk::new(work, tools, work.opening(prompts::SIMPLE));
+    let mut state = resume(work, &mut talk).await?;
+    let mut best = None;
+    loop {
+        let round = match one_round(work, &mut talk).await {
+            Ok(round) => round,
+            Err(failure) => return work.salvage(failure, best),
+        };
+        match round {
+            Round::Said(said) => return Ok(Answer::streamed(said.reason)),
+            Round::Called(called) => {
+                let moved = move_text(work, &called, talk.rounds).await?;
+                state.rounds.push(SavedRound {
+                    text: moved,
+                    calls: called.calls,
+                    results: called.results,
+                });
+                work.checkpoints
+                    .save(&state, state.blocks(), &work.meter)
+                    .await?;
+                best = Some(called.text)
+                    .filter(|text| !text.trim().is_empty())
+                    .or(best);
+            }
+        }
+    }
+}
+
+async fn one_round(work: &Work, talk: &mut Talk<'_>) -> Result<Round, Failure> {
+    let done = share(talk.rounds, work.limits.tool_rounds + 1);
+    work.progress.at("thinking", done).await?;
+    let mut ear = work.answer_ear();
+    let reply = talk.ask(&mut ear).await?;
+    talk.go_on(reply, "").await
+}
+
+/// What was said before a tool was called was not the answer.
+async fn move_text(work: &Work, called: &Called, round: u32) -> Result<Option<String>, CallError> {
+    work.output
+        .withdraw_answer(&called.text, &format!("round {round}"))
+        .await
+}
+
+/// Takes in what the attempts before have done. What can't be read begins anew.
+async fn resume(work: &Work, talk: &mut Talk<'_>) -> Result<State, Failure> {
+    let Some(state) = work
+        .left
+        .state::<State>()
+        .filter(|state| !state.rounds.is_empty())
+    else {
+        return Ok(State::default());
+    };
+    let kept = work.checkpoints.kept().await?;
+    let mut rounds = Vec::new();
+    for round in &state.rounds {
+        match read(&kept, round).await? {
+            Some(round) => rounds.push(round),
+            None => return Ok(State::default()),
+        }
+    }
+    for (text, calls, results) in rounds {
+        talk.recall(&text, calls, &results);
+    }
+    Ok(state)
+}
+
+/// What a round said, called and heard; none where a block of it is gone.
+async fn read(
+    kept: &Kept,
+    round: &SavedRound,
+) -> Result<Option<(String, Vec<ToolCall>, Vec<String>)>, CallError> {
+    let text = match &round.text {
+        Some(id) => kept.text(id).await?.unwrap_or_default(),
+        None => String::new(),
+    };
+    let mut calls = Vec::new();
+    let mut results = Vec::new();
+    for (call, result) in round.calls.iter().zip(&round.results) {
+        let block = kept.block(call).and_then(|block| block.content.as_ref());
+        let Some(Content::ToolCall(named)) = block else {
+            return Ok(None);
+        };
+        let arguments = kept.text(call).await?;
+        let first = result.first().map_or("", String::as_str);
+        let (Some(arguments), Some(result)) = (arguments, kept.text(first).await?) else {
+            return Ok(None);
+        };
+        calls.push(ToolCall {
+            id: named.call_id.clone(),
+            name: named.name.clone(),
+            arguments,
+        });
+        results.push(result);
+    }
+    Ok(Some((text, calls, results)))
+}

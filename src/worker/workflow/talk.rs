@@ -1,0 +1,181 @@
+//! A model that talks and calls tools, round after round, until it has said what it has
+//! to say.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::time::timeout_at;
+
+use super::Work;
+use crate::{
+    proto::StopReason,
+    worker::{
+        failure::Failure,
+        llm::{
+            Ear, Reply,
+            request::{Prompt, ToolCall, Turn},
+        },
+        tools::{ToolAnswer, Tools},
+    },
+};
+
+/// What a round may call; more than that is refused, and the model told so.
+const CALLS_MAX: usize = 16;
+
+/// A talk as far as it has come.
+pub(super) struct Talk<'a> {
+    work: &'a Work,
+    tools: Tools,
+    turns: Vec<Turn>,
+    /// Rounds that called tools.
+    pub(super) rounds: u32,
+}
+
+/// What one round came to.
+pub(super) enum Round {
+    /// The model called tools, and knows what came of it.
+    Called(Called),
+    /// It has said all.
+    Said(Said),
+}
+
+/// A round that called tools.
+pub(super) struct Called {
+    /// What it said beside.
+    pub(super) text: String,
+    /// The block of each call.
+    pub(super) calls: Vec<String>,
+    /// The blocks of each call's result: its text first.
+    pub(super) results: Vec<Vec<String>>,
+}
+
+/// The last round.
+pub(super) struct Said {
+    pub(super) text: String,
+    pub(super) reason: StopReason,
+}
+
+impl<'a> Talk<'a> {
+    pub(super) fn new(work: &'a Work, tools: Tools, turns: Vec<Turn>) -> Self {
+        Self {
+            work,
+            tools,
+            turns,
+            rounds: 0,
+        }
+    }
+
+    /// Takes in a round of an attempt before.
+    pub(super) fn recall(&mut self, text: &str, calls: Vec<ToolCall>, results: &[String]) {
+        self.turns.push(Turn::calls(text, calls.clone()));
+        let results = calls.iter().zip(results);
+        let answers = results.map(|(call, text)| Turn::tool(&call.id, text));
+        self.turns.extend(answers);
+        self.rounds += 1;
+    }
+
+    /// One call of the model, heard by `ear`. It may call tools as long as there are
+    /// rounds left.
+    pub(super) async fn ask(&self, ear: &mut Ear) -> Result<Reply, Failure> {
+        let tools = match self.is_last() {
+            true => Vec::new(),
+            false => self.tools.specs(),
+        };
+        let prompt = Prompt {
+            turns: self.turns.clone(),
+            tools,
+            shape: None,
+        };
+        self.work.ask(&prompt, ear).await
+    }
+
+    /// Carries out the calls of a reply, if it has some and may. A call is known by
+    /// being there, whatever the model says it stopped for.
+    pub(super) async fn go_on(&mut self, reply: Reply, label: &str) -> Result<Round, Failure> {
+        if reply.tool_calls.is_empty() || self.is_last() {
+            return self.said(reply).map(Round::Said);
+        }
+        let calls = with_ids(reply.tool_calls, self.rounds);
+        let names: Vec<_> = calls.iter().map(|call| call.name.as_str()).collect();
+        let stage = format!("{label}tool {}", names.join(", "));
+        let called = self.carry_out(&calls, &stage).await?;
+        self.turns.push(Turn::calls(&reply.text, calls.clone()));
+        let mut ids = (Vec::new(), Vec::new());
+        for (call, (call_id, answer, result_ids)) in calls.iter().zip(called) {
+            self.turns.push(Turn::tool(&call.id, answer.text));
+            ids.0.push(call_id);
+            ids.1.push(result_ids);
+        }
+        self.rounds += 1;
+        Ok(Round::Called(Called {
+            text: reply.text,
+            calls: ids.0,
+            results: ids.1,
+        }))
+    }
+
+    fn said(&self, reply: Reply) -> Result<Said, Failure> {
+        let has_run_out = self.is_last() && self.rounds > 0;
+        let reason = match reply.reason() {
+            StopReason::Done if has_run_out => StopReason::MaxIterations,
+            reason => reason,
+        };
+        match reply.text.trim().is_empty() {
+            true => Err(Failure::Empty(reply.reason())),
+            false => Ok(Said {
+                text: reply.text,
+                reason,
+            }),
+        }
+    }
+
+    fn is_last(&self) -> bool {
+        self.rounds >= self.work.limits.tool_rounds
+    }
+
+    /// Runs the calls, some at a time. Gives for each the block of the call, the answer
+    /// and the blocks of the answer.
+    async fn carry_out(
+        &self,
+        calls: &[ToolCall],
+        stage: &str,
+    ) -> Result<Vec<(String, ToolAnswer, Vec<String>)>, Failure> {
+        let work = self.work;
+        // Nothing is known of how far this is, and less than before counts as before.
+        work.progress.at(stage, 0.0).await?;
+        let mut ids = Vec::new();
+        for call in calls {
+            ids.push(work.output.add_call(call).await?);
+        }
+        let called = calls
+            .iter()
+            .zip(ids)
+            .enumerate()
+            .map(|(at, (call, id))| async move {
+                let answer = match at < CALLS_MAX {
+                    true => self.call(call).await,
+                    false => ToolAnswer::error(format!("more than {CALLS_MAX} calls at once")),
+                };
+                let blocks = work.output.add_result(call, &answer).await?;
+                Ok((id, answer, blocks))
+            });
+        let called = stream::iter(called.collect::<Vec<_>>())
+            .buffered(work.limits.parallel_tools)
+            .try_collect();
+        let called = timeout_at(work.meter.end, called).await;
+        called.unwrap_or(Err(Failure::Limit(StopReason::Deadline)))
+    }
+
+    async fn call(&self, call: &ToolCall) -> ToolAnswer {
+        self.work.meter.add_tool_call();
+        self.tools.call(call).await
+    }
+}
+
+/// Calls that can be answered: some servers give them no id.
+fn with_ids(mut calls: Vec<ToolCall>, round: u32) -> Vec<ToolCall> {
+    for (at, call) in calls.iter_mut().enumerate() {
+        if call.id.is_empty() || call.id.len() > 128 {
+            call.id = format!("call_{round}_{at}");
+        }
+    }
+    calls
+}

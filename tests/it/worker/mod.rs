@@ -1,0 +1,10 @@
+//! The worker, from tasks that are submitted on one instance to what watchers of another
+//! see, with a model that says what a script says.
+
+mod critic;
+mod endpoint;
+mod ends;
+mod planner;
+mod simple;
+mod stage;
+mod tools;

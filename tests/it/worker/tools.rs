@@ -1,0 +1,151 @@
+//! Tools of MCP servers: what a model gets to see of them, and what becomes of its calls.
+
+use std::{fs, path::PathBuf};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use throughline::proto::{ContentType, StopReason, TaskStatus::Completed, Workflow::Simple};
+
+use super::{
+    endpoint::{Act, Asked, say},
+    stage::{Ended, Stage},
+};
+use crate::support::inline_text;
+
+/// The file of `--tools`, with one server.
+fn tools_file(server: &Value) -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tools.json");
+    let text = json!({"mcpServers": {"desk": server}}).to_string();
+    fs::write(&file, text).unwrap();
+    (directory, file)
+}
+
+fn stdio_server() -> Value {
+    json!({
+        "command": "sh",
+        "args": [concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/worker/mcp.sh")],
+        "allow": ["add", "fail", "die", "picture", "slow"],
+        "timeout": "500ms",
+    })
+}
+
+async fn stage(script: impl Fn(&Asked, usize) -> Act + Send + Sync + 'static) -> (Stage, TempDir) {
+    let (directory, file) = tools_file(&stdio_server());
+    let stage = Stage::with(&["--tools", file.to_str().unwrap()], script).await;
+    (stage, directory)
+}
+
+/// Each call's result, and whether it is an error.
+fn results(ended: &Ended) -> Vec<(&str, bool)> {
+    use throughline::proto::content_block::Content::ToolResult;
+    let blocks = ended.message.blocks.iter();
+    let results = blocks.filter_map(|block| match block.content.as_ref()? {
+        ToolResult(result) => Some((inline_text(block), result.is_error)),
+        _ => None,
+    });
+    results.collect()
+}
+
+#[tokio::test]
+async fn a_model_is_told_of_the_tools_that_are_allowed_and_uses_them() {
+    let (stage, _file) = stage(|_, number| match number {
+        0 => Act::Call(vec![("desk__add", r#"{"a": 1, "b": 2}"#)]),
+        _ => say("It is 3."),
+    })
+    .await;
+    let ended = stage.done(Simple, "1 + 2?").await;
+    assert_eq!(ended.result(), (Completed, StopReason::Done, "It is 3."));
+    assert_eq!(results(&ended), [("the sum is 3", false)]);
+    let asked = stage.model.asked();
+    let tools = asked[0].body["tools"].as_array().unwrap();
+    let names: Vec<_> = tools
+        .iter()
+        .map(|tool| tool["function"]["name"].as_str().unwrap())
+        .collect();
+    let allowed = [
+        "desk__add",
+        "desk__fail",
+        "desk__die",
+        "desk__picture",
+        "desk__slow",
+    ];
+    assert_eq!(names, allowed);
+    assert_eq!(asked[1].last(), "the sum is 3");
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_with_a_call_is_told_to_the_model() {
+    let (stage, _file) = stage(|_, number| match number {
+        0 => Act::Call(vec![
+            ("desk__fail", "{}"),
+            ("desk__secret", "{}"),
+            ("desk__add", "[1"),
+            ("desk__slow", "{}"),
+        ]),
+        _ => say("None of them works."),
+    })
+    .await;
+    let ended = stage.done(Simple, "Try.").await;
+    assert_eq!(ended.task.status(), Completed);
+    let results = results(&ended);
+    assert!(results.iter().all(|(_, is_error)| *is_error), "{results:?}");
+    let says = |what: &str| results.iter().any(|(text, _)| text.contains(what));
+    for what in [
+        "out of paper",
+        "no tool `desk__secret`",
+        "no JSON object",
+        "longer than",
+    ] {
+        assert!(says(what), "{what}: {results:?}");
+    }
+    assert_eq!(ended.usage().tool_calls, 4);
+}
+
+#[tokio::test]
+async fn a_server_that_dies_is_an_answer_and_is_started_again() {
+    let (stage, _file) = stage(|_, number| match number {
+        0 => Act::Call(vec![("desk__die", "{}")]),
+        1 => Act::Call(vec![("desk__add", "{}")]),
+        _ => say("It is back."),
+    })
+    .await;
+    let ended = stage.done(Simple, "Try.").await;
+    assert_eq!(ended.result(), (Completed, StopReason::Done, "It is back."));
+    let results = results(&ended);
+    assert!(
+        results[0].1 && results[0].0.contains("server failed"),
+        "{results:?}"
+    );
+    assert_eq!(results[1], ("the sum is 3", false));
+}
+
+#[tokio::test]
+async fn a_picture_is_a_block_of_its_own() {
+    let (stage, _file) = stage(|_, number| match number {
+        0 => Act::Call(vec![("desk__picture", "{}")]),
+        _ => say("There you are."),
+    })
+    .await;
+    let ended = stage.done(Simple, "Draw.").await;
+    let kinds = [
+        ContentType::Text,
+        ContentType::ToolCall,
+        ContentType::ToolResult,
+        ContentType::Image,
+    ];
+    assert_eq!(ended.kinds(), kinds);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_leaves_the_model_without_its_tools() {
+    let (_directory, file) = tools_file(&json!({"url": "http://127.0.0.1:9/mcp"}));
+    let flags = ["--tools", file.to_str().unwrap()];
+    let stage = Stage::with(&flags, |_, _| say("I have no tools.")).await;
+    let ended = stage.done(Simple, "Try.").await;
+    assert_eq!(
+        ended.result(),
+        (Completed, StopReason::Done, "I have no tools.")
+    );
+    assert!(stage.model.asked()[0].body.get("tools").is_none());
+}
