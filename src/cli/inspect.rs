@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 
 use super::{
-    CliError,
+    CliError, DEFAULT_SERVER,
     terminal::{Look, Terminal, printable},
     words,
 };
@@ -28,7 +28,7 @@ pub(super) struct InspectArgs {
         long,
         value_name = "URL",
         env = "THROUGHLINE_SERVER",
-        default_value = "http://127.0.0.1:50051"
+        default_value = DEFAULT_SERVER
     )]
     server: String,
 }

@@ -1,6 +1,7 @@
 //! The `throughline` command: one file a subcommand, and what they share to
 //! write readable lines.
 
+mod chat;
 mod demo;
 mod inspect;
 mod serve;
@@ -49,6 +50,13 @@ enum Command {
     /// them, cuts a watcher and resumes it on the other instance. Leaves nothing
     /// behind. Fails where the watcher missed an event or saw one twice.
     Demo(demo::DemoArgs),
+    /// Talk with an agent.
+    ///
+    /// What is typed is said in a session, and a worker answers it: its words appear as
+    /// they come, and what it does on the way. Ctrl-C stops an answer, and Ctrl-D
+    /// leaves. With --watch another terminal looks on. Lines that come through a pipe
+    /// are answered one after the other; fails where the last was not.
+    Chat(chat::ChatArgs),
     /// Follow a message as it is written.
     ///
     /// Reconnects by itself at the last event seen, and ends with the message.
@@ -65,6 +73,9 @@ enum Command {
     /// are measured in turn, in the same run.
     Bench(BenchArgs),
 }
+
+/// Where the service is unless something else is said.
+const DEFAULT_SERVER: &str = "http://127.0.0.1:50051";
 
 /// Why a command failed, as a sentence for the terminal.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +124,9 @@ pub enum CliError {
     /// The demo did not show what it is there to show.
     #[error("the demo failed: {0}")]
     Demo(String),
+    /// A question that came through a pipe was not answered.
+    #[error("there is no answer, as said above")]
+    NoAnswer,
     /// The bench could not measure.
     #[error("the bench failed: {0}")]
     Bench(#[from] BenchError),
@@ -139,6 +153,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         #[cfg(feature = "worker")]
         Command::Worker(args) => worker::run(*args).await,
         Command::Demo(args) => demo::run(args).await,
+        Command::Chat(args) => chat::run(args).await,
         Command::Tail(args) => tail::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,
         Command::Bench(args) => Ok(bench::run(args).await?),

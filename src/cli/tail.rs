@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use tonic::{Code, Status, transport::Channel};
 
 use super::{
-    CliError,
+    CliError, DEFAULT_SERVER,
     terminal::{Look, Terminal},
     words,
 };
@@ -24,7 +24,6 @@ use crate::{
     runtime::drain::StopSignals,
 };
 
-const DEFAULT_SERVER: &str = "http://127.0.0.1:50051";
 const RECONNECT_DELAY: Duration = Duration::from_millis(100);
 const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(5);
 
@@ -210,7 +209,7 @@ impl Tail {
 }
 
 /// Whether watching again, here or on another instance, can help.
-fn is_passing(status: &Status) -> bool {
+pub(super) fn is_passing(status: &Status) -> bool {
     matches!(
         status.code(),
         Code::Unavailable

@@ -68,7 +68,7 @@ pub(super) fn task(task: &Task) -> String {
 }
 
 /// Why the work on a task stopped, and what it took.
-fn outcome(outcome: &TaskOutcome) -> String {
+pub(super) fn outcome(outcome: &TaskOutcome) -> String {
     let stop_reason = match outcome.stop_reason() {
         StopReason::Unspecified => None,
         reason => Some(lower(reason.as_str_name(), "STOP_REASON_").replace('_', " ")),
