@@ -23,10 +23,12 @@ fn main() -> Result<(), Error> {
         compiler.encode_file_descriptor_set(),
     )?;
 
+    let mut named = tonic_prost_build::Config::new();
+    named.enable_type_names();
     tonic_prost_build::configure()
         .build_server(false)
         .bytes(".throughline.v1")
-        .compile_fds(compiler.file_descriptor_set())?;
+        .compile_fds_with_config(compiler.file_descriptor_set(), named)?;
 
     let servers = out.join("servers");
     fs::create_dir_all(&servers)?;

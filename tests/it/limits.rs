@@ -30,6 +30,23 @@ fn deepest_object() -> prost_types::Struct {
 }
 
 #[tokio::test]
+async fn a_request_of_very_many_small_things_is_refused_before_it_is_read() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.session("s").await;
+    let create = v1::CreateMessageRequest {
+        session_id: "s".into(),
+        role: v1::Role::User.into(),
+        blocks: vec![v1::ContentBlock::default(); 1_000_000],
+        ..Default::default()
+    };
+    let refused = clients.messages.clone().create_message(create).await;
+    let status = refused.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains("200000 fields"), "{status:?}");
+}
+
+#[tokio::test]
 async fn what_is_just_within_the_limits_is_accepted_and_kept() {
     let world = World::start().await;
     let id = |character: &str| character.repeat(128);

@@ -3,12 +3,15 @@
 
 use std::marker::PhantomData;
 
+use bytes::Buf;
+use prost::Name;
 use tonic::{
     Status,
     codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 use tonic_prost::{ProstCodec, ProstDecoder};
 
+use super::bound::{FIELDS_MAX, is_bearable};
 use crate::api::status::invalid;
 
 /// What a request is read into, and an answer written, at first: an idle watch
@@ -30,7 +33,7 @@ impl<T, U> Default for RequestCodec<T, U> {
 impl<T, U> Codec for RequestCodec<T, U>
 where
     T: prost::Message + Send + 'static,
-    U: prost::Message + Default + Send + 'static,
+    U: prost::Message + Name + Default + Send + 'static,
 {
     type Encode = T;
     type Decode = U;
@@ -72,11 +75,15 @@ impl<T: prost::Message> Encoder for ResponseEncoder<T> {
 /// Refuses what is no `U` as the caller's mistake, which prost does not.
 pub(super) struct RequestDecoder<U>(ProstDecoder<U>);
 
-impl<U: prost::Message + Default> Decoder for RequestDecoder<U> {
+impl<U: prost::Message + Name + Default> Decoder for RequestDecoder<U> {
     type Item = U;
     type Error = Status;
 
     fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+        if !is_bearable::<U>(bytes.chunk()) {
+            let problem = format!("must have at most {FIELDS_MAX} fields, in all that it holds");
+            return Err(invalid("request", problem));
+        }
         self.0
             .decode(bytes)
             .map_err(|status| invalid(field(status.message()), "cannot be read"))

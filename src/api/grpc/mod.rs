@@ -2,6 +2,7 @@
 
 mod admin;
 mod blocks;
+mod bound;
 mod claims;
 mod codec;
 mod fields;

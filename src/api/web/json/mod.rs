@@ -18,14 +18,12 @@ pub(super) use self::{
     bound::bounded,
     print::{Printer, put_text},
 };
-use crate::{api::status::invalid, proto::DESCRIPTORS};
+use crate::{api::status::invalid, proto};
 
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
-    let mut pool = DescriptorPool::new();
-    for set in [DESCRIPTORS, tonic_health::pb::FILE_DESCRIPTOR_SET] {
-        pool.decode_file_descriptor_set(set)
-            .expect("the build wrote the descriptors");
-    }
+    let mut pool = proto::POOL.clone();
+    pool.decode_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .expect("the build of tonic-health wrote its descriptors");
     pool
 });
 
