@@ -17,16 +17,14 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
 /// Sends the answer while its client is there.
 pub(crate) fn streamed(chunks: Chunks, mut visit: Visit) -> Body {
     body(stream! {
-        let first_token_delay = Duration::from_millis(chunks.reply.first_token_delay_ms);
-        let token_delay = Duration::from_millis(chunks.reply.token_delay_ms);
         let fault = chunks.reply.fault.as_ref();
         let last = fault.map_or(usize::MAX, Fault::after_tokens);
 
-        sleep(first_token_delay).await;
+        pause(chunks.reply.first_token_delay_ms).await;
         yield Ok(chunks.role());
         for (at, token) in chunks.plan.tokens.iter().take(last).enumerate() {
             if at > 0 {
-                sleep(token_delay).await;
+                pause(chunks.reply.token_delay_ms).await;
             }
             visit.tokens(1);
             yield Ok(chunks.token(token));
@@ -55,6 +53,13 @@ pub(crate) fn streamed(chunks: Chunks, mut visit: Visit) -> Body {
 /// A body of these pieces.
 pub(crate) fn body(pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Body {
     StreamBody::new(pieces.map(|piece| piece.map(Frame::data))).boxed_unsync()
+}
+
+/// Even a sleep of no time would last until the timer's next tick.
+pub(crate) async fn pause(delay_ms: u64) {
+    if delay_ms > 0 {
+        sleep(Duration::from_millis(delay_ms)).await;
+    }
 }
 
 /// Why a body is cut.

@@ -1,18 +1,18 @@
 //! An answer in one piece.
 
-use std::{future::pending, io, time::Duration};
+use std::{future::pending, io};
 
 use async_stream::stream;
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::{task::yield_now, time::sleep};
+use tokio::task::yield_now;
 
 use crate::{
     chunks::error_of,
     plan::{Call, Plan},
     record::Visit,
     reply::{Fault, Quirk, Reply},
-    stream::{Body, body, cut},
+    stream::{Body, body, cut, pause},
 };
 
 /// Sends the answer after the time that its tokens take.
@@ -20,10 +20,7 @@ pub(crate) async fn whole(reply: &Reply, plan: &Plan, mut visit: Visit) -> Body 
     let tokens = plan.tokens.len();
     let later = u64::try_from(tokens.saturating_sub(1)).unwrap_or(u64::MAX);
     let delay = reply.token_delay_ms.saturating_mul(later);
-    sleep(Duration::from_millis(
-        reply.first_token_delay_ms.saturating_add(delay),
-    ))
-    .await;
+    pause(reply.first_token_delay_ms.saturating_add(delay)).await;
 
     let mut answer = completion(reply, plan).to_string();
     let is_cut = matches!(reply.fault, Some(Fault::Cut { .. }));
