@@ -29,10 +29,10 @@ demo:
 # What is said of watches holds in both modes of --tail.
 OF_WATCHES := watch resume sessions crash outage creation notices
 
-# The client tests take the binary that `cargo test` has built.
+# The client tests take the binaries that `cargo test` has built.
 test: $(PYTHON)/installed $(NODE_MODULES)/installed
 	@scripts/setup.sh compiler redis
-	cargo test --locked
+	cargo test --locked --workspace
 	THROUGHLINE_TAIL=push cargo test --locked --test it -- $(OF_WATCHES)
 	node --test tests/console/*.test.mjs
 	tests/clients/run.sh
@@ -44,8 +44,8 @@ test-browser: $(NODE_MODULES)/installed
 
 lint: $(PYTHON)/installed $(NODE_MODULES)/installed
 	@scripts/setup.sh compiler rust-lints
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --no-default-features -- -D warnings
 	@! cargo tree --locked --no-default-features --edges normal --prefix none | \
 	  grep -E '^(reqwest|rmcp) ' || { echo 'the lean build has what only workers need'; exit 1; }

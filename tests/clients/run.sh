@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Plays the tests of the generated clients, the README's first programs, the
 # workers in examples/ and what the OpenAPI document says against two instances of
-# the service on one Redis. `make test` installs and builds what this needs, and
-# calls it.
+# the service on one Redis, and the official clients of OpenAI and MCP against what
+# agents are tested with. `make test` installs and builds what this needs, and calls
+# it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -64,6 +65,7 @@ start_instance b
 export THROUGHLINE_B=$address
 build_programs
 export THROUGHLINE_WORKER_JS=$typescript/dist/worker.js
+export THROUGHLINE_MODEL=$target/debug/throughline-model
 
 pytest -p no:cacheprovider tests/clients/python
 node --test "$typescript"/dist/*.test.js
