@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Plays the tests of the generated clients, the README's first programs, the
-# workers in examples/ and what the OpenAPI document says against two instances of
+# workers in examples/, agents and what the OpenAPI document says against instances of
 # the service on one Redis, and the official clients of OpenAI and MCP against what
 # agents are tested with. `make test` installs and builds what this needs, and calls
 # it.
@@ -63,6 +63,8 @@ start_instance a
 export THROUGHLINE_A=$address
 start_instance b
 export THROUGHLINE_B=$address
+start_instance c
+export THROUGHLINE_C=$address THROUGHLINE=$throughline
 build_programs
 export THROUGHLINE_WORKER_JS=$typescript/dist/worker.js
 export THROUGHLINE_MODEL=$target/debug/throughline-model
