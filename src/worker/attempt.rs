@@ -1,5 +1,7 @@
 //! One attempt at a task, from the claim to the update that ends it.
 
+use std::time::Duration;
+
 use tracing::{debug, info, warn};
 
 use super::{
@@ -26,6 +28,9 @@ use crate::proto::{
 
 /// What an error may have.
 const ERROR_BYTES_MAX: usize = 4_096;
+
+/// The longest that a task waits for its next attempt because an endpoint asks for it.
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// What all attempts of a worker share.
 pub(super) struct Shared {
@@ -176,6 +181,9 @@ fn failed(failure: &Failure, outcome: v1::TaskOutcome) -> v1::UpdateTaskRequest 
         status: TaskStatus::Failed.into(),
         error: cut(&failure.to_string(), ERROR_BYTES_MAX).to_owned(),
         retryable: failure.is_retryable(),
+        retry_delay: failure
+            .retry_after()
+            .and_then(|delay| prost_types::Duration::try_from(delay.min(RETRY_DELAY_MAX)).ok()),
         outcome: Some(outcome),
         ..Default::default()
     }

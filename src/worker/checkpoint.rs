@@ -74,9 +74,10 @@ impl Left {
         }
     }
 
-    /// The workflow's state, where there is one that it understands.
-    pub(super) fn state<S: DeserializeOwned>(&self) -> Option<S> {
-        serde_json::from_value(self.state.clone()).ok()
+    /// The workflow's state, where there is one: an empty one where it is not understood.
+    pub(super) fn state<S: Default + DeserializeOwned>(&self) -> Option<S> {
+        let is_there = !self.state.is_null();
+        is_there.then(|| serde_json::from_value(self.state.clone()).unwrap_or_default())
     }
 }
 
@@ -85,17 +86,27 @@ pub(super) struct Checkpoints {
     client: Client,
     worker_id: String,
     task: v1::Task,
-    last: Mutex<(Value, Vec<String>)>,
+    /// The workflow's state and the blocks that it names; none as long as nobody has
+    /// looked at what the attempts before have left.
+    last: Mutex<Option<(Value, Vec<String>)>>,
 }
 
 impl Checkpoints {
     pub(super) fn new(client: &Client, worker_id: &str, task: &v1::Task, left: &Left) -> Self {
+        let nothing = left.state.is_null().then(Default::default);
         Self {
             client: client.clone(),
             worker_id: worker_id.to_owned(),
             task: task.clone(),
-            last: Mutex::new((left.state.clone(), Vec::new())),
+            last: Mutex::new(nothing),
         }
+    }
+
+    /// Goes on from a state that the attempts before have left, perhaps an empty one
+    /// where theirs could not be read. It is saved with the next that is used.
+    pub(super) fn adopt<S: Serialize>(&self, state: &S, kept: Vec<String>) {
+        let state = serde_json::to_value(state).unwrap_or_default();
+        *self.last() = Some((state, kept));
     }
 
     /// Saves a state, and keeps the blocks that it names.
@@ -105,15 +116,16 @@ impl Checkpoints {
         kept: Vec<String>,
         meter: &Meter,
     ) -> Result<(), CallError> {
-        let state = serde_json::to_value(state).unwrap_or_default();
-        *self.last() = (state, kept);
+        self.adopt(state, kept);
         self.save_usage(meter).await
     }
 
-    /// The same state as before, with what was used since. What is too large is left
-    /// out: then the next attempt has more to do.
+    /// The same state as before, with what was used since. One that is too large is not
+    /// saved: then the next attempt has more to do.
     pub(super) async fn save_usage(&self, meter: &Meter) -> Result<(), CallError> {
-        let (state, kept) = self.last().clone();
+        let Some((state, kept)) = self.last().clone() else {
+            return Ok(());
+        };
         let used = meter.used();
         let checkpoint = json!({
             "usage": SavedUsage {
@@ -166,7 +178,7 @@ impl Checkpoints {
         })
     }
 
-    fn last(&self) -> MutexGuard<'_, (Value, Vec<String>)> {
+    fn last(&self) -> MutexGuard<'_, Option<(Value, Vec<String>)>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -232,6 +244,9 @@ mod tests {
         let other = to_struct(json!({"usage": 7, "state": {"rounds": "many"}}));
         let left = Left::read(Some(&other));
         assert_eq!(left.usage, TaskUsage::default());
-        assert!(left.state::<Vec<String>>().is_none());
+        assert_eq!(left.state::<Vec<String>>(), None);
+        let other = to_struct(json!({"state": {"rounds": "many"}}));
+        let left = Left::read(Some(&other));
+        assert_eq!(left.state::<Vec<String>>(), Some(Vec::new()));
     }
 }

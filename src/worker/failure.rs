@@ -1,5 +1,7 @@
 //! Why an attempt comes to no answer, and whether another may.
 
+use std::time::Duration;
+
 use super::{client::CallError, llm::LlmError};
 use crate::proto::StopReason;
 
@@ -38,6 +40,14 @@ impl Failure {
             Self::Model(error) => error.is_transient(),
             Self::Call(CallError::Unreachable(_)) | Self::BadJson { .. } => true,
             Self::Call(_) | Self::Limit(_) | Self::Empty(_) | Self::Invalid(_) => false,
+        }
+    }
+
+    /// When another attempt may be worth it, where somebody said so.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Model(error) => error.retry_after(),
+            _ => None,
         }
     }
 

@@ -76,7 +76,8 @@ impl LlmError {
         )
     }
 
-    fn retry_after(&self) -> Option<Duration> {
+    /// When the endpoint wants to be asked again.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Busy { retry_after, .. } => *retry_after,
             _ => None,

@@ -1,8 +1,9 @@
 //! One MCP server: started, or called, when it is first needed, and again after it died.
 
-use std::{process::Stdio, sync::Arc};
+use std::{collections::HashMap, process::Stdio, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use reqwest::header::HeaderValue;
 use rmcp::{
     RoleClient, ServiceExt,
     model::{CallToolRequestParams, CallToolResult, ContentBlock, ResourceContents, Tool},
@@ -119,13 +120,13 @@ impl McpServer {
     }
 
     fn http(&self, url: &str) -> Result<StreamableHttpClientTransport<reqwest::Client>, String> {
-        let mut headers = std::collections::HashMap::new();
+        let mut headers = HashMap::new();
         for (name, value) in &self.config.headers {
-            let name = name.parse().map_err(|_| format!("`{name}` is no header"))?;
-            let value = value
-                .parse()
-                .map_err(|_| format!("the value of `{name}` is none"))?;
-            headers.insert(name, value);
+            let header = name.parse().map_err(|_| format!("`{name}` is no header"))?;
+            let value: Result<HeaderValue, _> = value.parse();
+            let mut value = value.map_err(|_| format!("the value of `{name}` is none"))?;
+            value.set_sensitive(true);
+            headers.insert(header, value);
         }
         let config = StreamableHttpClientTransportConfig::with_uri(url).custom_headers(headers);
         Ok(StreamableHttpClientTransport::from_config(config))

@@ -10,6 +10,8 @@ use super::{
 use crate::{
     proto::StopReason,
     worker::{
+        checkpoint::Kept,
+        client::CallError,
         failure::Failure,
         llm::request::{Prompt, Turn},
         progress::share,
@@ -162,30 +164,33 @@ fn answer(judged: &[Judged], reason: StopReason) -> Answer {
 
 /// Takes in what the attempts before have done. What can't be read begins anew.
 async fn resume(work: &Work) -> Result<(State, Vec<Judged>), Failure> {
-    let nothing = (State::default(), Vec::new());
-    let Some(state) = work
-        .left
-        .state::<State>()
-        .filter(|state| !state.drafts.is_empty())
-    else {
-        return Ok(nothing);
+    let Some(state) = work.left.state::<State>() else {
+        return Ok(Default::default());
     };
     let kept = work.checkpoints.kept().await?;
     let mut judged = Vec::new();
     for saved in &state.drafts {
-        let text = kept.text(&saved.draft).await?;
-        let judgement = kept.text(&saved.judgement).await?;
-        let judgement = judgement.and_then(|text| serde_json::from_str(&text).ok());
-        let (Some(text), Some(judgement)) = (text, judgement) else {
-            return Ok(nothing);
-        };
-        judged.push(Judged {
-            text,
-            judgement,
-            is_cut: saved.is_cut,
-        });
+        judged.extend(read(&kept, saved).await?);
     }
+    let is_whole = judged.len() == state.drafts.len();
+    let (state, judged) = match is_whole {
+        true => (state, judged),
+        false => Default::default(),
+    };
+    work.checkpoints.adopt(&state, state.blocks());
     Ok((state, judged))
+}
+
+/// A draft that was judged; none where a block of it is gone.
+async fn read(kept: &Kept, saved: &SavedDraft) -> Result<Option<Judged>, CallError> {
+    let text = kept.text(&saved.draft).await?;
+    let judgement = kept.text(&saved.judgement).await?;
+    let judgement = judgement.and_then(|text| serde_json::from_str(&text).ok());
+    Ok(text.zip(judgement).map(|(text, judgement)| Judged {
+        text,
+        judgement,
+        is_cut: saved.is_cut,
+    }))
 }
 
 #[cfg(test)]

@@ -202,5 +202,8 @@ async fn resume(work: &Work) -> Result<Results, Failure> {
         return Ok(Results::default());
     };
     let kept = work.checkpoints.kept().await?;
-    Ok(Results::read(&state, &kept).await?.unwrap_or_default())
+    let results = Results::read(&state, &kept).await?.unwrap_or_default();
+    let (state, kept) = results.saved();
+    work.checkpoints.adopt(&state, kept);
+    Ok(results)
 }

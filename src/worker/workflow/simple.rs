@@ -87,24 +87,23 @@ async fn move_text(work: &Work, called: &Called, round: u32) -> Result<Option<St
 
 /// Takes in what the attempts before have done. What can't be read begins anew.
 async fn resume(work: &Work, talk: &mut Talk<'_>) -> Result<State, Failure> {
-    let Some(state) = work
-        .left
-        .state::<State>()
-        .filter(|state| !state.rounds.is_empty())
-    else {
+    let Some(state) = work.left.state::<State>() else {
         return Ok(State::default());
     };
     let kept = work.checkpoints.kept().await?;
     let mut rounds = Vec::new();
     for round in &state.rounds {
-        match read(&kept, round).await? {
-            Some(round) => rounds.push(round),
-            None => return Ok(State::default()),
-        }
+        rounds.extend(read(&kept, round).await?);
     }
+    let is_whole = rounds.len() == state.rounds.len();
+    let (state, rounds) = match is_whole {
+        true => (state, rounds),
+        false => Default::default(),
+    };
     for (text, calls, results) in rounds {
         talk.recall(&text, calls, &results);
     }
+    work.checkpoints.adopt(&state, state.blocks());
     Ok(state)
 }
 

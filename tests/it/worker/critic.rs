@@ -121,24 +121,30 @@ async fn a_budget_that_is_used_up_leaves_the_best_draft() {
 }
 
 #[tokio::test]
-async fn a_new_attempt_does_not_write_again_what_was_judged() {
-    let breaks_once = |asked: &Asked, number| match (asked.shape(), number) {
-        (_, 2) => Act::Events(vec![json!({"choices": [{"delta": {"content": "dra"}}]})]),
+async fn new_attempts_do_not_write_again_what_was_judged() {
+    let breaks_twice = |asked: &Asked, number| match (asked.shape(), number) {
+        (_, 2 | 3) => Act::Events(vec![json!({"choices": [{"delta": {"content": "dra"}}]})]),
         (Some(_), 1) => say_json(&judgement("POOR")),
         (Some(_), _) => say_json(&judgement("GOOD")),
         (None, _) => say(format!("draft {number}")),
     };
-    let stage = Stage::set(breaks_once).await;
+    let stage = Stage::set(breaks_twice).await;
     let task = v1::SubmitTaskRequest {
-        max_attempts: 2,
+        max_attempts: 3,
         ..of_iterations(3)
     };
     let ended = stage.ended(&stage.submit_with(task).await).await;
-    assert_eq!(ended.result(), (Completed, StopReason::Done, "draft 3"));
-    assert_eq!(ended.task.attempt, 2);
-    // Of both attempts: draft, judge, the one that broke off, draft, judge.
-    assert_eq!(ended.usage().model_calls, 5);
+    assert_eq!(ended.result(), (Completed, StopReason::Done, "draft 4"));
+    assert_eq!(ended.task.attempt, 3);
+    // Of all attempts: draft, judge, the two that broke off, draft, judge.
+    assert_eq!(ended.usage().model_calls, 6);
     let asked = stage.model.asked();
-    assert_eq!(asked.len(), 5);
-    assert!(asked[3].last().contains("POOR"), "{}", asked[3].last());
+    assert_eq!(asked.len(), 6);
+    for again in [3, 4] {
+        assert!(
+            asked[again].last().contains("POOR"),
+            "{}",
+            asked[again].last()
+        );
+    }
 }

@@ -14,7 +14,7 @@ use super::{
     endpoint::{Act, say},
     stage::{Stage, request},
 };
-use crate::support::{eventually, soon};
+use crate::support::{Program, eventually, soon};
 
 #[tokio::test]
 async fn a_cancel_drops_the_models_stream_within_a_second() {
@@ -89,13 +89,40 @@ async fn a_failed_attempt_is_made_again_and_what_it_wrote_is_withdrawn() {
     assert_eq!((ended.task.attempt, ended.usage().model_calls), (2, 2));
 }
 
+#[tokio::test]
+async fn a_service_runs_a_worker_beside_it_and_stops_it_first() {
+    let stage = Stage::without_worker(|_, number| match number {
+        0 => say("Hello."),
+        _ => Act::Hang("Half"),
+    })
+    .await;
+    let flags = [
+        "--with-worker",
+        "--llm-model",
+        "m",
+        "--worker-grace",
+        "200ms",
+    ];
+    let url = ["--llm-url", stage.model.url.as_str()];
+    let mut program = Program::serve_on(&stage.world.redis, &[&flags[..], &url].concat()).await;
+    let ended = stage.done(Simple, "Hi").await;
+    assert_eq!(ended.result(), (Completed, StopReason::Done, "Hello."));
+    let slow = stage.submit(Simple, "Hi").await;
+    stage.model.was_asked(2).await;
+    program.terminate();
+    assert!(program.ended().await.success());
+    let slow = stage.clients().task(&slow.message_id, &slow.task_id).await;
+    assert_eq!((slow.status(), slow.released), (Pending, 1));
+}
+
 /// From the model's first token to a watcher on another instance than the worker's.
-/// `throughline bench` measures; this only sees to it that nothing waits for a timer.
+/// It takes a few milliseconds. The bar is far above that, so that a busy machine does
+/// not fail it, and below what waiting for any timer would take.
 #[tokio::test]
 async fn the_first_token_is_seen_at_once() {
     let stage = Stage::set(|_, _| Act::Say("One two three".into(), Duration::from_millis(5))).await;
     let mut latencies = Vec::new();
-    for number in 0..20 {
+    for number in 0..100 {
         let task = stage.submit(Simple, "Hi").await;
         let mut watch = stage.world.a().watch(&task.message_id, "0").await;
         soon("the first token", async {
@@ -115,10 +142,7 @@ async fn the_first_token_is_seen_at_once() {
         stage.ended(&task).await;
     }
     latencies.sort();
-    let median = latencies[latencies.len() / 2];
-    println!(
-        "first token, model to watcher: median {median:?}, worst {:?}",
-        latencies.last()
-    );
-    assert!(median < Duration::from_millis(100), "{latencies:?}");
+    let (median, p90, p99) = (latencies[50], latencies[90], latencies[98]);
+    println!("first token, model to watcher: p50 {median:?}, p90 {p90:?}, p99 {p99:?}");
+    assert!(p90 < Duration::from_millis(100), "{latencies:?}");
 }

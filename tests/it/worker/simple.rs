@@ -77,6 +77,31 @@ async fn a_round_calls_tools_and_what_it_said_before_is_not_the_answer() {
 }
 
 #[tokio::test]
+async fn a_new_attempt_knows_what_the_tools_have_said() {
+    let stage = Stage::set(|_, number| match number {
+        0 => Act::Call(vec![("no__tool", "{}")]),
+        1 | 2 => Act::Events(vec![delta("Half an ans")]),
+        _ => say("The whole answer."),
+    })
+    .await;
+    let task = v1::SubmitTaskRequest {
+        max_attempts: 3,
+        ..request(Simple, "Hi")
+    };
+    let ended = stage.ended(&stage.submit_with(task).await).await;
+    assert_eq!(
+        ended.result(),
+        (Completed, StopReason::Done, "The whole answer.")
+    );
+    let usage = ended.usage();
+    assert_eq!((usage.model_calls, usage.tool_calls), (4, 1));
+    for again in [2, 3] {
+        let asked = stage.model.asked().remove(again);
+        assert!(asked.last().contains("no__tool"), "{}", asked.last());
+    }
+}
+
+#[tokio::test]
 async fn endless_tools_end_with_one_call_more_than_there_are_rounds() {
     let endless = |_: &_, _| Act::Call(vec![("no__tool", "{}"), ("bad__json", "{")]);
     let stage = Stage::set(endless).await;
