@@ -5,14 +5,14 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::{
-    budget::Meter,
+    budget::{self, Meter},
     cancel,
     checkpoint::{Checkpoints, Left},
     client::{CallError, Client},
+    clock::{self, fresh_id},
     config::WorkerOptions,
     conversation,
     failure::Failure,
-    ids::fresh_id,
     llm::Model,
     output::{Output, cut},
     params::Params,
@@ -73,7 +73,7 @@ pub(super) async fn carry_out(
         () = listen(shared, task, signal) => End::Stopped(Stop::LeaseLost),
         end = workflow::run(&work) => match end {
             Ok(answer) => End::Answered(answer),
-            // What was written tells of a cancel before the signal does.
+            // A write finds that out before the watch and the leases do.
             Err(Failure::Call(CallError::LeaseLost(_))) => End::Stopped(Stop::LeaseLost),
             Err(failure) => End::Failed(failure),
         },
@@ -96,7 +96,10 @@ fn prepare(
 ) -> Result<Work, Failure> {
     let (client, options) = (&shared.client, &shared.options);
     let params = Params::of(task, options)?;
-    let limits = params.limits(&options.limits);
+    let mut limits = params.limits(&options.limits);
+    if let Some(time) = budget::time_for(task, clock::now()) {
+        limits.time = limits.time.min(time);
+    }
     Ok(Work {
         workflow: workflow_of(task),
         conversation: conversation::of(&claimed.history, task, &params.task_description),

@@ -2,13 +2,13 @@
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::time::Instant;
 
 use super::failure::Failure;
-use crate::proto::{StopReason, TaskUsage};
+use crate::proto::{StopReason, Task, TaskUsage};
 
 /// What a task may use at most.
 #[derive(Clone, Debug)]
@@ -25,6 +25,23 @@ pub struct Limits {
     pub tokens: u64,
     /// How long an attempt may take.
     pub time: Duration,
+}
+
+/// What is left for the answer when a limit of the task's own is near.
+const MARGIN_MAX: Duration = Duration::from_secs(1);
+
+/// How long an attempt that begins now may take, so that it can say what it has got
+/// before the service ends it; none where the task has no such limit.
+pub(super) fn time_for(task: &Task, now: SystemTime) -> Option<Duration> {
+    let until = |deadline: prost_types::Timestamp| {
+        let deadline = SystemTime::try_from(deadline).ok()?;
+        Some(deadline.duration_since(now).unwrap_or_default())
+    };
+    let for_task = task.deadline.and_then(until);
+    let for_attempt = task.attempt_timeout;
+    let for_attempt = for_attempt.and_then(|timeout| Duration::try_from(timeout).ok());
+    let time = for_task.into_iter().chain(for_attempt).min()?;
+    Some(time - MARGIN_MAX.min(time / 4))
 }
 
 /// Counts what an attempt uses, on top of what the attempts before did.
@@ -123,5 +140,21 @@ mod tests {
         };
         let meter = Meter::new(&late, TaskUsage::default());
         assert_eq!(reason(meter.take_call()), Some(StopReason::Deadline));
+    }
+
+    #[test]
+    fn the_tasks_own_limits_leave_time_for_the_answer() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let mut task = Task::default();
+        assert_eq!(time_for(&task, now), None);
+        task.deadline = Some(prost_types::Timestamp {
+            seconds: 1_010,
+            nanos: 0,
+        });
+        assert_eq!(time_for(&task, now), Some(Duration::from_secs(9)));
+        task.attempt_timeout = prost_types::Duration::try_from(Duration::from_secs(2)).ok();
+        assert_eq!(time_for(&task, now), Some(Duration::from_millis(1_500)));
+        let late = now + Duration::from_secs(20);
+        assert_eq!(time_for(&task, late), Some(Duration::ZERO));
     }
 }

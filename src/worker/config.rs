@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::{
     budget::Limits,
-    ids::fresh_id,
+    clock::fresh_id,
     llm::{Endpoint, LlmError, Pace},
     prompts::{Prompts, PromptsError},
     secret::Secret,

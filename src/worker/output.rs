@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     client::{CallError, Client},
-    ids::{fresh_block, fresh_id},
+    clock::{fresh_block, fresh_id},
     llm::request::ToolCall,
     stop::{Stop, StopSignal},
     tools::ToolAnswer,

@@ -2,7 +2,7 @@
 
 use super::{
     client::{CallError, Client},
-    ids::fresh_id,
+    clock::fresh_id,
     output::cut,
 };
 use crate::proto as v1;

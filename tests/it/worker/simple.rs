@@ -1,5 +1,7 @@
 //! The workflow simple, and the models that make it hard.
 
+use std::time::Duration;
+
 use serde_json::json;
 use throughline::proto::{
     self as v1, ContentType, StopReason,
@@ -144,6 +146,17 @@ async fn limits_that_are_reached_give_the_best_there_is() {
     let slow = |_: &_, _| Act::Hang("Half an ans");
     let stage = Stage::with(&["--max-time", "500ms"], slow).await;
     let ended = stage.done(Simple, "Hi").await;
+    assert_eq!(
+        ended.result(),
+        (Completed, StopReason::Deadline, "Half an ans")
+    );
+    // So does the task's own time, before the service would fail it.
+    let stage = Stage::set(slow).await;
+    let task = v1::SubmitTaskRequest {
+        timeout: prost_types::Duration::try_from(Duration::from_secs(2)).ok(),
+        ..request(Simple, "Hi")
+    };
+    let ended = stage.ended(&stage.submit_with(task).await).await;
     assert_eq!(
         ended.result(),
         (Completed, StopReason::Deadline, "Half an ans")

@@ -1,8 +1,16 @@
-//! Fresh ids: of writes, so that they can be repeated, and of blocks.
+//! The home of what is not determined: the time, and fresh ids.
+
+use std::time::SystemTime;
 
 use uuid::Uuid;
 
-/// A fresh id (UUIDv7) as text.
+/// The time.
+#[allow(clippy::disallowed_methods, reason = "this is the worker's clock")]
+pub(super) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// A fresh id (UUIDv7) as text: of a write, so that it can be repeated, or of a worker.
 #[allow(
     clippy::disallowed_methods,
     reason = "this is where the worker draws ids"
