@@ -1,12 +1,16 @@
 """Agents end to end: a task is submitted to one instance, the worker is a process of its
-own at a second, and a third is watched. The model says what the test wants."""
+own at a second, and a third is watched. The model says what a script says, and the tools
+are those of two MCP servers, one over stdio and one over HTTP."""
 
 import json
 import os
 import subprocess
+import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 from conftest import Instance
@@ -16,89 +20,84 @@ from throughline.v1.session_service_pb2 import CreateSessionRequest
 from throughline.v1.task_pb2 import STOP_REASON_DONE, WORKFLOW_CRITIC, WORKFLOW_PLANNER
 from throughline.v1.task_service_pb2 import SubmitTaskRequest
 
-MCP_SERVER = Path(__file__).parents[2] / "it" / "worker" / "mcp.sh"
+MCP_SERVER = str(Path(__file__).with_name("mcp_tools.py"))
+ALLOWED = ["add", "lookup", "fail", "picture"]
 KEY = "sk-of-the-tests"
-PLAN = {"steps": [{"description": "look", "subtasks": [{"description": "sum"}]}], "is_complete": False}
+STEP = {"description": "look", "subtasks": [{"description": "look it up"}]}
+CALLS = [
+    {"name": "pipe__add", "arguments": {"a": 1, "b": 2}},
+    {"name": "web__lookup", "arguments": {"key": "capital of France"}},
+    {"name": "web__secret", "arguments": {}},
+]
 
 
-class Model:
-    """An OpenAI-compatible endpoint. `go_on` is waited for after the answer's first word."""
+def judgement(rating):
+    return {"say": {"json": {"rating": rating, "feedback": "", "focus_areas": []}}}
 
-    def __init__(self):
-        self.asked, self.go_on = [], threading.Event()
-        outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_):
-                pass
+# The first that fits decides.
+RULES = [
+    {"when": {"schema": "plan"}, "times": 1, "reply": {"say": {"json": {"steps": [STEP], "is_complete": False}}}},
+    {"when": {"schema": "plan"}, "reply": {"say": {"json": {"steps": [], "is_complete": True}}}},
+    {"when": {"schema": "judgement", "user": "a better draft"}, "reply": judgement("GOOD")},
+    {"when": {"schema": "judgement"}, "reply": judgement("POOR")},
+    {"when": {"user": "Your piece:", "last_role": "user"}, "reply": {"tool_calls": CALLS}},
+    {"when": {"last_role": "tool"}, "reply": {"say": {"text": "what I found"}}},
+    {"when": {"user": "was rated"}, "reply": {"say": {"text": "a better draft"}}},
+    {"when": {"user": "worked on"}, "reply": {"say": {"tokens": ["The answer ", "is 3."]}, "token_delay_ms": 1_000}},
+    {"when": {}, "reply": {"say": {"text": "a draft"}}},
+]
 
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                assert self.headers["authorization"] == f"Bearer {KEY}"
-                outer.asked.append(body)
-                self.send_response(200)
-                self.send_header("content-type", "text/event-stream")
-                self.end_headers()
-                outer.answer(body, self.send)
-                self.wfile.write(b"data: [DONE]\n\n")
 
-            def send(self, delta, finish_reason=None):
-                choice = {"delta": delta, "finish_reason": finish_reason}
-                self.wfile.write(f"data: {json.dumps({'choices': [choice]})}\n\n".encode())
-                self.wfile.flush()
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def answer(self, body, send):
-        shape = body.get("response_format", {}).get("json_schema", {}).get("name")
-        last = body["messages"][-1]
-        if shape == "plan":
-            is_first = "Nothing yet." in last["content"]
-            send({"content": json.dumps(PLAN if is_first else {"steps": [], "is_complete": True})})
-        elif shape == "judgement":
-            rating = "GOOD" if "a better draft" in last["content"] else "POOR"
-            send({"content": json.dumps({"rating": rating, "feedback": "", "focus_areas": []})})
-        elif "Your piece:" in (last["content"] or "") and last["role"] == "user":
-            call = {"name": "desk__add", "arguments": '{"a": 1, "b": 2}'}
-            return send({"tool_calls": [{"index": 0, "id": "c", "function": call}]}, "tool_calls")
-        elif "was rated" in last["content"]:
-            send({"content": "a better draft"})
-        elif last["content"].startswith("The request has been worked on"):
-            send({"content": "The answer "})
-            assert self.go_on.wait(20)
-            send({"content": "is 3."})
-        else:
-            send({"content": "what I found"})
-        send({}, "stop")
+@contextmanager
+def running(*command):
+    """A program that prints its address, the last word of its first line."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process.stdout.readline().split()[-1]
+        finally:
+            process.kill()
 
 
 @pytest.fixture
-def model():
-    model = Model()
-    yield model
-    model.go_on.set()
-    model.server.shutdown()
+def model(tmp_path):
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps({"api_key": KEY, "rules": RULES}))
+    with running(os.environ["THROUGHLINE_MODEL"], "--script", script) as url:
+        yield url
+
+
+def record(model):
+    with urllib.request.urlopen(urljoin(model, "/record")) as answer:
+        return json.load(answer)["exchanges"]
 
 
 @pytest.fixture
-def worker(model, tmp_path):
-    tools, key = tmp_path / "tools.json", tmp_path / "key"
-    server = {"command": "sh", "args": [str(MCP_SERVER)], "allow": ["add"]}
-    tools.write_text(json.dumps({"mcpServers": {"desk": server}}))
+def tools(tmp_path):
+    file = tmp_path / "tools.json"
+    with running(sys.executable, MCP_SERVER, "--http", "0") as url:
+        pipe = {"command": sys.executable, "args": [MCP_SERVER], "allow": ALLOWED}
+        web = {"url": url, "allow": ALLOWED}
+        file.write_text(json.dumps({"mcpServers": {"pipe": pipe, "web": web}}))
+        yield file
+
+
+@pytest.fixture
+def worker(model, tools, tmp_path):
+    key = tmp_path / "key"
     key.write_text(KEY + "\n")
-    process = subprocess.Popen([
-        os.environ["THROUGHLINE"], "worker", "--server", f"http://{os.environ['THROUGHLINE_B']}",
-        "--llm-url", model.url, "--llm-model", "m", "--llm-key-file", key, "--tools", tools,
-        "--queue", "agents", "--log-level", "debug",
-    ], stderr=subprocess.PIPE, text=True)  # fmt: skip
+    command = [os.environ["THROUGHLINE"], "worker", "--server", f"http://{os.environ['THROUGHLINE_B']}"]
+    command += ["--llm-url", model, "--llm-model", "m", "--llm-key-file", key, "--tools", tools]
+    command += ["--queue", "agents", "--log-level", "debug"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     log = []
-    threading.Thread(target=lambda: log.extend(process.stderr), daemon=True).start()
+    reader = threading.Thread(target=lambda: log.extend(process.stderr))
+    reader.start()
     yield process
     process.terminate()
     assert process.wait(20) == 0
-    assert KEY not in "".join(log)
+    reader.join()
+    assert log and KEY not in "".join(log)
 
 
 def submit(workflow):
@@ -118,6 +117,11 @@ def watch(message_id):
             yield response.event
 
 
+def get(message_id):
+    c = Instance(os.environ["THROUGHLINE_C"])
+    return c.GetMessage(GetMessageRequest(message_id=message_id)).message
+
+
 def test_a_watcher_sees_plan_tools_results_and_answer_while_they_come(worker, model):
     message_id = submit(WORKFLOW_PLANNER)
     added, stages, answer = [], [], ""
@@ -126,20 +130,26 @@ def test_a_watcher_sees_plan_tools_results_and_answer_while_they_come(worker, mo
             added.append(ContentType.Name(event.content_added.block.content_type))
         elif event.HasField("task_progress"):
             stages.append(event.task_progress.task.status_text)
-        elif event.HasField("text_delta") and model.asked[-1]["messages"][-1]["content"].startswith("The request"):
+        elif event.HasField("text_delta") and "synthesis" in stages:
+            if not answer:
+                # Seen while the model is still at its answer.
+                assert record(model)[-1]["ended_us"] is None
             answer += event.text_delta.delta
-            # The model goes on once its first word was seen.
-            model.go_on.set()
-        last = event
+    assert event.HasField("message_end")
     assert answer == "The answer is 3."
-    kinds = ["TEXT", "JSON", "TOOL_CALL", "TOOL_RESULT", "THINKING", "JSON"]
+    calls, results = ["TOOL_CALL"] * 3, ["TOOL_RESULT"] * 3
+    kinds = ["TEXT", "JSON", *calls, *results, "THINKING", "JSON"]
     assert [kind.removeprefix("CONTENT_TYPE_") for kind in added] == kinds
     seen = [stage for at, stage in enumerate(stages) if stage and stage not in stages[:at]]
-    assert seen == ["plan", "step 1/1", "step 1/1, subtask 1: tool desk__add", "synthesis"]
-    assert last.HasField("message_end")
-    message = Instance(os.environ["THROUGHLINE_C"]).GetMessage(GetMessageRequest(message_id=message_id)).message
+    tools = "tool pipe__add, web__lookup, web__secret"
+    assert seen == ["plan", "step 1/1", f"step 1/1, subtask 1: {tools}", "synthesis"]
+
+    message = get(message_id)
+    results = [block.tool_result for block in message.blocks if block.HasField("tool_result")]
+    said = {result.text: result.is_error for result in results}
+    assert said == {"3.0": False, "Paris": False, "there is no tool `web__secret`": True}
     outcome = message.tasks[0].outcome
-    assert (outcome.stop_reason, outcome.usage.model_calls, outcome.usage.tool_calls) == (STOP_REASON_DONE, 5, 1)
+    assert (outcome.stop_reason, outcome.usage.model_calls, outcome.usage.tool_calls) == (STOP_REASON_DONE, 5, 3)
 
 
 def test_a_watcher_sees_every_draft_and_its_judgement(worker, model):
@@ -149,6 +159,5 @@ def test_a_watcher_sees_every_draft_and_its_judgement(worker, model):
         if event.HasField("content_added") and event.content_added.block.metadata:
             stages.append(event.content_added.block.metadata["stage"])
     assert stages == ["draft 1", "judge 1", "draft 2", "judge 2"]
-    message = Instance(os.environ["THROUGHLINE_C"]).GetMessage(GetMessageRequest(message_id=message_id)).message
-    assert message.text == "a better draft"
-    assert len(model.asked) == 4
+    assert get(message_id).text == "a better draft"
+    assert len(record(model)) == 4

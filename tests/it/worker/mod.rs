@@ -4,6 +4,7 @@
 mod critic;
 mod endpoint;
 mod ends;
+mod odd;
 mod planner;
 mod simple;
 mod stage;

@@ -54,6 +54,12 @@ impl Stage {
 
     /// Starts a worker, in the place of another if there is one.
     pub fn hire(&mut self, flags: &[&str]) {
+        let url = self.model.url.clone();
+        self.hire_at(&url, flags);
+    }
+
+    /// The same with another model than the stage's.
+    pub fn hire_at(&mut self, model_url: &str, flags: &[&str]) {
         let quick = [
             "worker",
             "--llm-model",
@@ -61,7 +67,7 @@ impl Stage {
             "--llm-retry-delay-max",
             "50ms",
         ];
-        let url = ["--llm-url", self.model.url.as_str(), "--worker-lease", "5s"];
+        let url = ["--llm-url", model_url, "--worker-lease", "5s"];
         let all = [&quick[..], &url[..], flags].concat();
         let options = Flags::try_parse_from(all).unwrap().agents;
         let server = format!("http://{}", self.world.services[1].address);

@@ -13,7 +13,7 @@ use super::{
 use crate::support::inline_text;
 
 /// The file of `--tools`, with one server.
-fn tools_file(server: &Value) -> (TempDir, PathBuf) {
+pub fn tools_file(server: &Value) -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("tools.json");
     let text = json!({"mcpServers": {"desk": server}}).to_string();
@@ -21,7 +21,7 @@ fn tools_file(server: &Value) -> (TempDir, PathBuf) {
     (directory, file)
 }
 
-fn stdio_server() -> Value {
+pub fn stdio_server() -> Value {
     json!({
         "command": "sh",
         "args": [concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/worker/mcp.sh")],
