@@ -5,7 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use serde_derive::Serialize;
+use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::watch;
 

@@ -1,7 +1,7 @@
 //! What the model answers to what: a list of rules, of which the first that fits
 //! a request decides.
 
-use serde_derive::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::{reply::Reply, request::ChatRequest};
 
