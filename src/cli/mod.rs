@@ -1,7 +1,9 @@
 //! The `throughline` command: one file a subcommand, and what they share to
 //! write readable lines.
 
+mod chat;
 mod demo;
+mod follow;
 mod inspect;
 mod serve;
 mod tail;
@@ -12,7 +14,7 @@ mod worker;
 
 use std::{error::Error, io, net::SocketAddr, time::Duration};
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::{
@@ -49,6 +51,13 @@ enum Command {
     /// them, cuts a watcher and resumes it on the other instance. Leaves nothing
     /// behind. Fails where the watcher missed an event or saw one twice.
     Demo(demo::DemoArgs),
+    /// Talk with an agent.
+    ///
+    /// What you type goes to an agent of the service, which needs a worker, and its
+    /// answer is written as it comes. Ctrl-C cancels the answer; Ctrl-C once more, or
+    /// Ctrl-D, leaves. What is piped in is one question, whose answer is written when
+    /// it is complete, unless to a terminal; without one the command fails.
+    Chat(chat::ChatArgs),
     /// Follow a message as it is written.
     ///
     /// Reconnects by itself at the last event seen, and ends with the message.
@@ -110,23 +119,15 @@ pub enum CliError {
     /// stdout is gone.
     #[error("failed to write: {0}")]
     Write(#[from] io::Error),
+    /// An agent was asked and has not answered.
+    #[error("there is no answer: {0}")]
+    NoAnswer(String),
     /// The demo did not show what it is there to show.
     #[error("the demo failed: {0}")]
     Demo(String),
     /// The bench could not measure.
     #[error("the bench failed: {0}")]
     Bench(#[from] BenchError),
-}
-
-impl CliError {
-    /// Names the server, where what went wrong is that it can't be reached.
-    fn at(self, server: &str) -> Self {
-        match self {
-            // What a server answers comes without a cause.
-            Self::Call(status) if status.source().is_some() => Self::Unreachable(server.to_owned()),
-            error => error,
-        }
-    }
 }
 
 /// Carries out the command.
@@ -139,6 +140,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         #[cfg(feature = "worker")]
         Command::Worker(args) => worker::run(*args).await,
         Command::Demo(args) => demo::run(args).await,
+        Command::Chat(args) => chat::run(args).await,
         Command::Tail(args) => tail::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,
         Command::Bench(args) => Ok(bench::run(args).await?),
@@ -147,6 +149,41 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         // Whoever read our output has seen enough, as in `tail ... | head`.
         Err(CliError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         outcome => outcome,
+    }
+}
+
+const DEFAULT_SERVER: &str = "http://127.0.0.1:50051";
+
+/// Which server a command calls.
+#[derive(Args, Debug)]
+struct ServerArgs {
+    /// Any instance of the service.
+    #[arg(long, value_name = "URL", env = "THROUGHLINE_SERVER", default_value = DEFAULT_SERVER)]
+    server: String,
+}
+
+impl ServerArgs {
+    fn connect(&self) -> Result<Channel, tonic::transport::Error> {
+        connect(&self.server)
+    }
+
+    /// Names the server, where what went wrong is that it can't be reached.
+    fn blame(&self, error: CliError) -> CliError {
+        match error {
+            // What a server answers comes without a cause.
+            CliError::Call(status) if status.source().is_some() => {
+                CliError::Unreachable(self.server.clone())
+            }
+            error => error,
+        }
+    }
+
+    /// What another command is to be called with for the same server.
+    fn flag(&self) -> String {
+        match self.server.as_str() {
+            DEFAULT_SERVER => String::new(),
+            server => format!(" --server {server}"),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod admin;
 mod bench;
 mod blocks;
 mod cancel;
+mod chat;
 mod concurrency;
 mod content;
 mod crash;
