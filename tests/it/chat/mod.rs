@@ -1,6 +1,7 @@
 //! `throughline chat`, as a person or another program runs it. The agent is the test.
 
 mod agent;
+mod answered;
 mod piped;
 mod relay;
 mod terminal;
