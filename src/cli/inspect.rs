@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 
 use super::{
-    CliError, DEFAULT_SERVER,
+    CliError, ServerArgs,
     terminal::{Look, Terminal, printable},
     words,
 };
@@ -23,25 +23,19 @@ pub(super) struct InspectArgs {
     /// Which message to show.
     message_id: String,
 
-    /// Any instance of the service.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "THROUGHLINE_SERVER",
-        default_value = DEFAULT_SERVER
-    )]
-    server: String,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 pub(super) async fn run(args: InspectArgs) -> Result<(), CliError> {
-    let mut client = AdminServiceClient::new(super::connect(&args.server)?);
+    let mut client = AdminServiceClient::new(args.server.connect()?);
     let request = InspectMessageRequest {
         message_id: args.message_id,
     };
     let answer = client
         .inspect_message(request)
         .await
-        .map_err(|status| CliError::from(status).at(&args.server))?;
+        .map_err(|status| args.server.blame(status.into()))?;
     Page(Terminal::new(false, "  ")).show(answer.get_ref())?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 mod chat;
 mod demo;
+mod follow;
 mod inspect;
 mod serve;
 mod tail;
@@ -13,7 +14,7 @@ mod worker;
 
 use std::{error::Error, io, net::SocketAddr, time::Duration};
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::{
@@ -52,10 +53,10 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Talk with an agent.
     ///
-    /// What is typed is said in a session, and a worker answers it: its words appear as
-    /// they come, and what it does on the way. Ctrl-C stops an answer, and Ctrl-D
-    /// leaves. With --watch another terminal looks on. Lines that come through a pipe
-    /// are answered one after the other; fails where the last was not.
+    /// What you type goes to an agent of the service, which needs a worker, and its
+    /// answer is written as it comes. Ctrl-C cancels the answer; Ctrl-C once more, or
+    /// Ctrl-D, leaves. What is piped in is one question, whose answer is written when
+    /// it is complete, unless to a terminal; without one the command fails.
     Chat(chat::ChatArgs),
     /// Follow a message as it is written.
     ///
@@ -73,9 +74,6 @@ enum Command {
     /// are measured in turn, in the same run.
     Bench(BenchArgs),
 }
-
-/// Where the service is unless something else is said.
-const DEFAULT_SERVER: &str = "http://127.0.0.1:50051";
 
 /// Why a command failed, as a sentence for the terminal.
 #[derive(Debug, thiserror::Error)]
@@ -121,26 +119,15 @@ pub enum CliError {
     /// stdout is gone.
     #[error("failed to write: {0}")]
     Write(#[from] io::Error),
+    /// An agent was asked and has not answered.
+    #[error("there is no answer: {0}")]
+    NoAnswer(String),
     /// The demo did not show what it is there to show.
     #[error("the demo failed: {0}")]
     Demo(String),
-    /// A question that came through a pipe was not answered.
-    #[error("there is no answer, as said above")]
-    NoAnswer,
     /// The bench could not measure.
     #[error("the bench failed: {0}")]
     Bench(#[from] BenchError),
-}
-
-impl CliError {
-    /// Names the server, where what went wrong is that it can't be reached.
-    fn at(self, server: &str) -> Self {
-        match self {
-            // What a server answers comes without a cause.
-            Self::Call(status) if status.source().is_some() => Self::Unreachable(server.to_owned()),
-            error => error,
-        }
-    }
 }
 
 /// Carries out the command.
@@ -162,6 +149,41 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         // Whoever read our output has seen enough, as in `tail ... | head`.
         Err(CliError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         outcome => outcome,
+    }
+}
+
+const DEFAULT_SERVER: &str = "http://127.0.0.1:50051";
+
+/// Which server a command calls.
+#[derive(Args, Debug)]
+struct ServerArgs {
+    /// Any instance of the service.
+    #[arg(long, value_name = "URL", env = "THROUGHLINE_SERVER", default_value = DEFAULT_SERVER)]
+    server: String,
+}
+
+impl ServerArgs {
+    fn connect(&self) -> Result<Channel, tonic::transport::Error> {
+        connect(&self.server)
+    }
+
+    /// Names the server, where what went wrong is that it can't be reached.
+    fn blame(&self, error: CliError) -> CliError {
+        match error {
+            // What a server answers comes without a cause.
+            CliError::Call(status) if status.source().is_some() => {
+                CliError::Unreachable(self.server.clone())
+            }
+            error => error,
+        }
+    }
+
+    /// What another command is to be called with for the same server.
+    fn flag(&self) -> String {
+        match self.server.as_str() {
+            DEFAULT_SERVER => String::new(),
+            server => format!(" --server {server}"),
+        }
     }
 }
 

@@ -1,31 +1,23 @@
 //! `throughline tail`: follows a message, over broken connections and stopped
 //! servers, until it ends.
 
-use std::{
-    io::{self, Write},
-    time::Duration,
-};
+use std::io;
 
 use clap::Args;
-use tokio::time::sleep;
-use tonic::{Code, Status, transport::Channel};
 
 use super::{
-    CliError, DEFAULT_SERVER,
+    CliError, ServerArgs,
+    follow::{Follow, Retry, WatchedMessage},
     terminal::{Look, Terminal},
     words,
 };
 use crate::{
     proto::{
-        End, Event, Message, WatchEndReason, WatchMessageRequest, WatchMessageResponse,
-        event::Payload, message_service_client::MessageServiceClient,
-        watch_message_response::Frame,
+        End, Event, Message, WatchEndReason, WatchMessageResponse, event::Payload,
+        message_service_client::MessageServiceClient, watch_message_response::Frame,
     },
     runtime::drain::StopSignals,
 };
-
-const RECONNECT_DELAY: Duration = Duration::from_millis(100);
-const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(5);
 
 /// Settings of `throughline tail`.
 #[derive(Args, Debug)]
@@ -46,9 +38,8 @@ pub(super) struct TailArgs {
     )]
     from: String,
 
-    /// Any instance of the service.
-    #[arg(long, value_name = "URL", env = "THROUGHLINE_SERVER", default_value = DEFAULT_SERVER)]
-    server: String,
+    #[command(flatten)]
+    server: ServerArgs,
 
     /// Print every frame as it came, one a line.
     #[arg(long)]
@@ -57,12 +48,14 @@ pub(super) struct TailArgs {
 
 pub(super) async fn run(args: TailArgs) -> Result<(), CliError> {
     let mut stop = StopSignals::listen().map_err(CliError::Runtime)?;
-    let mut tail = Tail {
-        client: MessageServiceClient::new(super::connect(&args.server)?),
-        terminal: Terminal::new(false, ""),
+    let watched = WatchedMessage {
+        client: MessageServiceClient::new(args.server.connect()?),
+        message_id: args.message_id.clone(),
         cursor: args.from.clone(),
-        delay: RECONNECT_DELAY,
-        has_connected: false,
+    };
+    let mut tail = Tail {
+        follow: Follow::new(watched, Retry::new()),
+        terminal: Terminal::new(false, ""),
         args,
     };
     let outcome = tokio::select! {
@@ -70,58 +63,27 @@ pub(super) async fn run(args: TailArgs) -> Result<(), CliError> {
         () = stop.next() => Ok(tail.say_how_to_resume()?),
     };
     tail.terminal.end_text()?;
-    outcome.map_err(|error| error.at(&tail.args.server))
+    outcome.map_err(|error| tail.args.server.blame(error))
 }
 
 struct Tail {
     args: TailArgs,
-    client: MessageServiceClient<Channel>,
+    follow: Follow<WatchedMessage>,
     terminal: Terminal,
-    /// Of the last frame seen: where to resume.
-    cursor: String,
-    /// How long to wait before the next attempt.
-    delay: Duration,
-    has_connected: bool,
 }
 
 impl Tail {
-    /// Watches again and again until the message ends.
+    /// Shows what comes until the message ends.
     async fn follow(&mut self) -> Result<(), CliError> {
         loop {
-            let why = match self.watch().await {
-                Ok(Some(end)) if end.reason() != WatchEndReason::ServerDraining => {
+            let frame = self.follow.next(&mut self.terminal).await?;
+            match self.show(frame)? {
+                Some(end) if end.reason() != WatchEndReason::ServerDraining => {
                     return Ok(self.show_end(&end)?);
                 }
-                Ok(Some(_)) => "the server is stopping".to_owned(),
-                Ok(None) => "the connection was lost".to_owned(),
-                Err(CliError::Call(status)) if self.has_connected && is_passing(&status) => {
-                    status.message().to_owned()
-                }
-                Err(error) => return Err(error),
-            };
-            self.note(&format!("{why}, will resume"))?;
-            sleep(self.delay).await;
-            self.delay = (self.delay * 2).min(RECONNECT_DELAY_MAX);
-        }
-    }
-
-    /// Watches until the watch ends; says how, where the server did.
-    async fn watch(&mut self) -> Result<Option<End>, CliError> {
-        let request = WatchMessageRequest {
-            message_id: self.args.message_id.clone(),
-            cursor: self.cursor.clone(),
-            ..Default::default()
-        };
-        let mut frames = self.client.watch_message(request).await?.into_inner();
-        while let Some(frame) = frames.message().await? {
-            self.has_connected = true;
-            self.delay = RECONNECT_DELAY;
-            self.cursor.clone_from(&frame.cursor);
-            if let Some(end) = self.show(frame)? {
-                return Ok(Some(end));
+                Some(_) | None => {}
             }
         }
-        Ok(None)
     }
 
     /// Shows a frame, and returns it where it is the last one.
@@ -136,7 +98,7 @@ impl Tail {
             Some(Frame::Snapshot(message)) => self.show_snapshot(&message)?,
             Some(Frame::Gap(gap)) => {
                 let why = format!("events are missing here ({})", gap.reason().as_str_name());
-                self.note(&why)?;
+                self.terminal.note(&why)?;
             }
             Some(Frame::CaughtUp(_) | Frame::Heartbeat(_)) | None => {}
         }
@@ -180,13 +142,6 @@ impl Tail {
         self.terminal.line(line)
     }
 
-    /// Says something about the tail itself, where it does not get in the way
-    /// of the output.
-    fn note(&mut self, text: &str) -> io::Result<()> {
-        self.terminal.end_text()?;
-        writeln!(io::stderr(), "throughline: {text}")
-    }
-
     fn say_how_to_resume(&mut self) -> io::Result<()> {
         let TailArgs {
             message_id,
@@ -195,29 +150,14 @@ impl Tail {
             ..
         } = &self.args;
         let mut command = format!("throughline tail {message_id}");
-        if !self.cursor.is_empty() {
-            command += &format!(" --from '{}'", self.cursor);
+        let cursor = &self.follow.watched.cursor;
+        if !cursor.is_empty() {
+            command += &format!(" --from '{cursor}'");
         }
-        if server != DEFAULT_SERVER {
-            command += &format!(" --server {server}");
-        }
+        command += &server.flag();
         if *raw {
             command += " --raw";
         }
-        self.note(&format!("resume with `{command}`"))
+        self.terminal.note(&format!("resume with `{command}`"))
     }
-}
-
-/// Whether watching again, here or on another instance, can help.
-pub(super) fn is_passing(status: &Status) -> bool {
-    matches!(
-        status.code(),
-        Code::Unavailable
-            | Code::Unknown
-            | Code::Internal
-            | Code::Cancelled
-            | Code::Aborted
-            | Code::DeadlineExceeded
-            | Code::ResourceExhausted
-    )
 }

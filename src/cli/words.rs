@@ -4,10 +4,11 @@ use prost_types::Timestamp;
 
 use super::terminal::printable;
 use crate::proto::{
-    BlockState, ContentBlock, ContentRef, EndReason, Event, MessageEnd, MessageState, Role,
-    StopReason, Task, TaskOutcome, TaskStatus, audio_content, code_content, content_block::Content,
-    event::Payload, file_content, html_content, image_content, json_content, markdown_content,
-    text_content, thinking_content, tool_call_content, tool_result_content, video_content,
+    BlockState, ContentBlock, ContentRef, ContentType, EndReason, Event, MessageEnd, MessageState,
+    Role, StopReason, Task, TaskOutcome, TaskStatus, audio_content, code_content,
+    content_block::Content, event::Payload, file_content, html_content, image_content,
+    json_content, markdown_content, text_content, thinking_content, tool_call_content,
+    tool_result_content, video_content,
 };
 
 /// `TASK_PROGRESS` and the like.
@@ -40,7 +41,7 @@ pub(super) fn event_detail(event: &Event) -> String {
 
 /// Kind, state and content of a block.
 pub(super) fn block(block: &ContentBlock) -> String {
-    let kind = lower(block.content_type().as_str_name(), "CONTENT_TYPE_");
+    let kind = content_type(block.content_type());
     let state = match block.state() {
         BlockState::Open => "open",
         BlockState::Placeholder => "placeholder",
@@ -87,6 +88,10 @@ pub(super) fn outcome(outcome: &TaskOutcome) -> String {
         true => String::new(),
         false => format!("({})", said.join(", ")),
     }
+}
+
+pub(super) fn content_type(content_type: ContentType) -> String {
+    lower(content_type.as_str_name(), "CONTENT_TYPE_")
 }
 
 pub(super) fn role(role: Role) -> String {

@@ -33,11 +33,25 @@ impl StopSignals {
 
     /// The next of them, or one that came since they are listened for.
     pub async fn next(&mut self) {
+        self.next_signal().await;
+    }
+
+    /// The same for those to whom it matters which it is.
+    pub async fn next_signal(&mut self) -> StopSignal {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => StopSignal::Terminate,
+            _ = self.interrupt.recv() => StopSignal::Interrupt,
         }
     }
+}
+
+/// What stopped the process.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum StopSignal {
+    /// SIGTERM.
+    Terminate,
+    /// SIGINT, as Ctrl-C sends it.
+    Interrupt,
 }
 
 /// Waits until all tasks have ended, after `patience` with force.

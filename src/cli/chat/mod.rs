@@ -1,309 +1,218 @@
-//! `throughline chat`: a person and an agent, in a terminal. A second terminal can
-//! look on.
+//! `throughline chat`: a person types, an agent answers; or, with `--watch`, both are
+//! followed from elsewhere.
 
-mod follow;
-mod lines;
-mod screen;
+mod block;
+mod input;
+mod past;
+mod turn;
+mod view;
+mod watch;
 
-use std::{io::Write as _, time::Duration};
+use std::io::IsTerminal;
 
 use clap::{Args, ValueEnum};
-use tonic::{Code, transport::Channel};
+use tonic::transport::Channel;
 
-use self::{
-    follow::Follow,
-    lines::Lines,
-    screen::{Ended, Screen},
-};
-use super::{CliError, DEFAULT_SERVER};
+use self::{input::Lines, turn::Outcome};
+use super::{CliError, ServerArgs, follow::Retry, terminal::Terminal};
 use crate::{
     proto::{
-        self as v1, MessageState, Role, Workflow, content_block::Content,
+        CreateSessionRequest, GetSessionRequest, MessageState, Session, Workflow,
         message_service_client::MessageServiceClient, session_service_client::SessionServiceClient,
-        task_service_client::TaskServiceClient, text_content,
+        task_service_client::TaskServiceClient,
     },
     runtime::drain::StopSignals,
-    wire::values::duration_to_v1,
 };
-
-/// How long an agent has to stop once it is asked to.
-const CANCEL_GRACE: Duration = Duration::from_secs(10);
 
 /// Settings of `throughline chat`.
 #[derive(Args, Debug)]
 pub(super) struct ChatArgs {
-    /// Which session to join; it is begun if there is none.
-    ///
-    /// Without it a new one.
-    #[arg(long, value_name = "ID", required_if_eq("watch", "true"))]
+    /// Go on with a session that there is. Without it a new one is begun.
+    #[arg(long, value_name = "ID")]
     session: Option<String>,
 
-    /// Whose session it is, where it is begun.
+    /// Only show what is said in the session, by both sides.
+    #[arg(long, requires = "session", conflicts_with_all = ["workflow", "max_iterations"])]
+    watch: bool,
+
+    /// How the agent finds its answers.
+    #[arg(long, value_enum, default_value = "simple")]
+    workflow: WorkflowArg,
+
+    /// How often it may refine or plan anew. Without it the workflow's default.
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    max_iterations: u32,
+
+    /// Whose session a new one is.
     #[arg(long, value_name = "ID", default_value = "me")]
     user: String,
 
-    /// How the agent goes about it.
-    #[arg(long, value_enum, default_value = "simple")]
-    workflow: Kind,
-
-    /// How often the agent may refine or plan anew; its own default where 0.
-    #[arg(long, value_name = "COUNT", default_value_t = 0)]
-    max_iterations: u32,
-
-    /// Only look on.
-    #[arg(long)]
-    watch: bool,
-
-    /// Any instance of the service.
-    #[arg(long, value_name = "URL", env = "THROUGHLINE_SERVER", default_value = DEFAULT_SERVER)]
-    server: String,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Kind {
-    /// Answer, with tools if there are any.
+enum WorkflowArg {
+    /// Prompt, history and tools until there is an answer.
     Simple,
     /// Draft, judge, refine.
     Critic,
-    /// Plan, carry out in parallel, put together.
+    /// Plan, carry out in parallel, synthesise.
     Planner,
 }
 
-impl From<Kind> for Workflow {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Simple => Self::Simple,
-            Kind::Critic => Self::Critic,
-            Kind::Planner => Self::Planner,
+impl From<WorkflowArg> for Workflow {
+    fn from(workflow: WorkflowArg) -> Self {
+        match workflow {
+            WorkflowArg::Simple => Self::Simple,
+            WorkflowArg::Critic => Self::Critic,
+            WorkflowArg::Planner => Self::Planner,
         }
     }
 }
 
 pub(super) async fn run(args: ChatArgs) -> Result<(), CliError> {
-    let server = args.server.clone();
-    let outcome = match args.watch {
-        true => look_on(args).await,
-        false => talk(args).await,
-    };
-    outcome.map_err(|error| error.at(&server))
-}
-
-/// Shows what others say in a session, until stopped.
-async fn look_on(args: ChatArgs) -> Result<(), CliError> {
     let mut stop = StopSignals::listen().map_err(CliError::Runtime)?;
-    let channel = super::connect(&args.server)?;
-    let mut follow = Follow::new(channel, args.session.unwrap_or_default());
-    let mut screen = Screen::new();
-    tokio::select! {
-        caught_up = follow.catch_up(&mut screen) => caught_up?,
-        () = stop.next() => return Ok(()),
-    }
-    screen.note("looking on")?;
-    loop {
-        tokio::select! {
-            seen = follow.next() => match seen? {
-                Some(frame) => drop(screen.show(frame)?),
-                None => return Ok(screen.end()?),
-            },
-            () = stop.next() => return Ok(screen.end()?),
-        }
-    }
-}
-
-async fn talk(args: ChatArgs) -> Result<(), CliError> {
-    let mut chat = Chat::begin(args).await?;
-    let outcome = chat.go_on().await;
-    chat.screen.end()?;
-    outcome
-}
-
-/// The session that was named, if there is one, or a new one. Returns its id.
-async fn join_or_begin(args: &ChatArgs, channel: Channel) -> Result<String, CliError> {
-    let mut sessions = SessionServiceClient::new(channel);
-    let session_id = args.session.clone().unwrap_or_default();
-    if !session_id.is_empty() {
-        let request = v1::GetSessionRequest {
-            session_id: session_id.clone(),
-        };
-        match sessions.get_session(request).await {
-            Ok(_) => return Ok(session_id),
-            Err(status) if status.code() == Code::NotFound => {}
-            Err(status) => return Err(status.into()),
-        }
-    }
-    let request = v1::CreateSessionRequest {
-        session_id,
-        user_id: args.user.clone(),
-        ..Default::default()
+    let mut chat = Chat::new(&args)?;
+    let outcome = match args.watch {
+        true => chat.watch(&mut stop).await,
+        false => chat.converse(&args, &mut stop).await,
     };
-    let created = sessions.create_session(request).await?.into_inner();
-    Ok(created.session.unwrap_or_default().session_id)
+    chat.terminal.end_text()?;
+    outcome.map_err(|error| args.server.blame(error))
 }
 
-/// A person's side of a conversation.
+/// A conversation with an agent, from this side.
 struct Chat {
-    args: ChatArgs,
-    session: String,
+    sessions: SessionServiceClient<Channel>,
     messages: MessageServiceClient<Channel>,
     tasks: TaskServiceClient<Channel>,
-    follow: Follow,
-    screen: Screen,
-    lines: Lines,
-    stop: StopSignals,
-}
-
-/// How an answer came to its end.
-enum Answered {
-    /// It is there, or the person did not want it any more.
-    Whole,
-    /// There is none.
-    Failed,
-    /// The person has left.
-    Left,
+    terminal: Terminal,
+    retry: Retry,
+    /// Empty until it is begun.
+    session_id: String,
+    workflow: Workflow,
+    max_iterations: u32,
 }
 
 impl Chat {
-    async fn begin(args: ChatArgs) -> Result<Self, CliError> {
-        let stop = StopSignals::listen().map_err(CliError::Runtime)?;
-        let channel = super::connect(&args.server)?;
-        let session = join_or_begin(&args, channel.clone()).await?;
-        let mut chat = Self {
+    fn new(args: &ChatArgs) -> Result<Self, CliError> {
+        let channel = args.server.connect()?;
+        Ok(Self {
+            sessions: SessionServiceClient::new(channel.clone()),
             messages: MessageServiceClient::new(channel.clone()),
-            tasks: TaskServiceClient::new(channel.clone()),
-            follow: Follow::new(channel, session.clone()),
-            screen: Screen::new(),
-            lines: Lines::read(),
-            stop,
-            session,
-            args,
-        };
-        chat.say_how_to_look_on()?;
-        Ok(chat)
+            tasks: TaskServiceClient::new(channel),
+            terminal: Terminal::new(false, ""),
+            retry: Retry::new(),
+            session_id: args.session.clone().unwrap_or_default(),
+            workflow: args.workflow.into(),
+            max_iterations: args.max_iterations,
+        })
     }
 
-    fn say_how_to_look_on(&mut self) -> Result<(), CliError> {
-        let (session, server) = (&self.session, &self.args.server);
-        let at = match server.as_str() {
-            DEFAULT_SERVER => String::new(),
-            server => format!(" --server {server}"),
-        };
-        let note = format!("look on with `throughline chat --session {session} --watch{at}`");
-        Ok(writeln!(std::io::stderr(), "throughline: {note}")?)
-    }
-
-    /// Takes what the person says and has it answered, again and again.
-    async fn go_on(&mut self) -> Result<(), CliError> {
-        // What is said from now on is seen from its beginning.
+    async fn converse(&mut self, args: &ChatArgs, stop: &mut StopSignals) -> Result<(), CliError> {
+        let is_piped = !std::io::stdin().is_terminal();
         tokio::select! {
-            caught_up = self.follow.catch_up(&mut self.screen) => caught_up?,
-            () = self.stop.next() => return Ok(()),
+            begun = self.begin(args, is_piped) => begun?,
+            () = stop.next() => return Ok(()),
         }
-        let mut has_failed = false;
-        loop {
-            let Some(line) = self.listen().await? else {
-                break;
-            };
-            match self.answer(&line).await? {
-                Answered::Whole => has_failed = false,
-                Answered::Failed => has_failed = true,
-                Answered::Left => break,
+        match is_piped {
+            true => self.answer_all_input(stop).await,
+            false => self.answer_lines(stop).await,
+        }
+    }
+
+    /// Makes the session, or finds it and shows what was said in it.
+    async fn begin(&mut self, args: &ChatArgs, is_piped: bool) -> Result<(), CliError> {
+        if args.session.is_some() {
+            let session = self.find_session().await?;
+            if !is_piped {
+                self.recall(&session).await?;
             }
+        } else {
+            self.make_session(&args.user).await?;
         }
-        // A person has seen it; a script has to be told.
-        match has_failed && !self.lines.has_person() {
-            true => Err(CliError::NoAnswer),
-            false => Ok(()),
+        if !is_piped {
+            let command = format!(
+                "throughline chat --session {} --watch{}",
+                self.session_id,
+                args.server.flag()
+            );
+            self.terminal
+                .note(&format!("to watch from elsewhere: `{command}`"))?;
         }
-    }
-
-    /// Waits for what the person says next, and shows meanwhile what others do.
-    /// None where they leave.
-    async fn listen(&mut self) -> Result<Option<String>, CliError> {
-        self.lines.ask()?;
-        loop {
-            tokio::select! {
-                line = self.lines.next() => match line {
-                    Some(line) if line.trim().is_empty() => self.lines.ask()?,
-                    line => return Ok(line),
-                },
-                frame = self.follow.next() => match frame? {
-                    Some(frame) => drop(self.screen.show(frame)?),
-                    None => return Ok(None),
-                },
-                () = self.stop.next() => return Ok(None),
-            }
-        }
-    }
-
-    /// Says a line in the session and shows the answer while it is written.
-    async fn answer(&mut self, line: &str) -> Result<Answered, CliError> {
-        let said = self.say(line).await?;
-        self.screen.pass_over(said);
-        let request = v1::SubmitTaskRequest {
-            session_id: self.session.clone(),
-            task_description: line.to_owned(),
-            workflow: Workflow::from(self.args.workflow).into(),
-            max_iterations: self.args.max_iterations,
-            ..Default::default()
-        };
-        let submitted = self.tasks.submit_task(request).await?.into_inner();
-        let message = submitted.task.unwrap_or_default().message_id;
-        let mut is_cancelled = false;
-        loop {
-            tokio::select! {
-                frame = self.follow.next() => {
-                    let Some(frame) = frame? else {
-                        return Ok(Answered::Left);
-                    };
-                    let ended = self.screen.show(frame)?;
-                    if let Some(Ended { state, .. }) = ended.filter(|ended| ended.message == message) {
-                        return Ok(match state {
-                            MessageState::Completed => Answered::Whole,
-                            MessageState::Cancelled if is_cancelled => Answered::Whole,
-                            _ => Answered::Failed,
-                        });
-                    }
-                },
-                () = self.stop.next() => match is_cancelled {
-                    true => return Ok(Answered::Left),
-                    false => {
-                        is_cancelled = true;
-                        self.cancel(&message).await?;
-                    }
-                },
-            }
-        }
-    }
-
-    /// Adds what the person says to the session. Returns the message's id.
-    async fn say(&mut self, line: &str) -> Result<String, CliError> {
-        let source = text_content::Source::Text(line.to_owned());
-        let text = v1::TextContent {
-            source: Some(source),
-        };
-        let request = v1::CreateMessageRequest {
-            session_id: self.session.clone(),
-            role: Role::User.into(),
-            blocks: vec![v1::ContentBlock {
-                content: Some(Content::Text(text)),
-                ..Default::default()
-            }],
-            complete: true,
-            ..Default::default()
-        };
-        let created = self.messages.create_message(request).await?.into_inner();
-        Ok(created.message.unwrap_or_default().message_id)
-    }
-
-    async fn cancel(&mut self, message: &str) -> Result<(), CliError> {
-        self.screen.note("stopping; once more to leave")?;
-        let request = v1::RequestCancelRequest {
-            message_id: message.to_owned(),
-            reason: "stopped by the person who asked".to_owned(),
-            grace: Some(duration_to_v1(CANCEL_GRACE)),
-            ..Default::default()
-        };
-        self.messages.request_cancel(request).await?;
         Ok(())
+    }
+
+    async fn make_session(&mut self, user: &str) -> Result<(), CliError> {
+        let request = CreateSessionRequest {
+            session_id: crate::engine::fresh_id(),
+            user_id: user.to_owned(),
+            ..Default::default()
+        };
+        let call = || {
+            let (mut client, request) = (self.sessions.clone(), request.clone());
+            async move { client.create_session(request).await }
+        };
+        self.retry.call(&mut self.terminal, call).await?;
+        self.session_id = request.session_id;
+        Ok(())
+    }
+
+    async fn find_session(&mut self) -> Result<Session, CliError> {
+        let call = || {
+            let mut client = self.sessions.clone();
+            let session_id = self.session_id.clone();
+            async move { client.get_session(GetSessionRequest { session_id }).await }
+        };
+        let answer = self.retry.call(&mut self.terminal, call).await?;
+        Ok(answer.session.unwrap_or_default())
+    }
+
+    /// All that is piped in is one question.
+    async fn answer_all_input(&mut self, stop: &mut StopSignals) -> Result<(), CliError> {
+        let question = tokio::select! {
+            question = input::read_all() => question?,
+            () = stop.next() => return Ok(()),
+        };
+        let question = question.trim();
+        if question.is_empty() {
+            return Ok(());
+        }
+        match self.ask(question, stop).await? {
+            Outcome::Ended(MessageState::Completed) => Ok(()),
+            outcome => Err(CliError::NoAnswer(outcome.to_string())),
+        }
+    }
+
+    /// Every line is a question, until there are no more.
+    async fn answer_lines(&mut self, stop: &mut StopSignals) -> Result<(), CliError> {
+        let mut lines = Lines::read();
+        loop {
+            self.terminal.prompt()?;
+            let line = tokio::select! {
+                line = lines.next() => line?,
+                () = stop.next() => None,
+            };
+            let Some(line) = line else {
+                // The shell's prompt begins a line of its own.
+                return Ok(self.terminal.line("")?);
+            };
+            if line.trim().is_empty() {
+                continue;
+            }
+            match self.ask(line.trim(), stop).await {
+                Ok(Outcome::Left) => return Ok(()),
+                Ok(Outcome::Ended(_) | Outcome::Gone) => {}
+                // Another question may be taken.
+                Err(CliError::Call(refusal)) => self.terminal.note(refusal.message())?,
+                Err(error) => return Err(error),
+            }
+        }
     }
 }

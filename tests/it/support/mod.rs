@@ -4,6 +4,7 @@ mod blocks;
 mod client;
 mod program;
 mod proxy;
+mod pty;
 mod redis;
 mod rpc;
 mod tasks;
@@ -15,6 +16,7 @@ pub use self::{
     client::*,
     program::*,
     proxy::{Cut, Proxy},
+    pty::Pty,
     redis::Redis,
     rpc::Rpc,
     tasks::*,
