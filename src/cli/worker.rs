@@ -26,7 +26,7 @@ pub(super) struct WorkerCommand {
         value_name = "URL",
         env = "THROUGHLINE_SERVER",
         hide_env_values = true,
-        default_value = "http://127.0.0.1:50051"
+        default_value = super::DEFAULT_SERVER
     )]
     server: String,
 
