@@ -20,9 +20,13 @@ const DEPTH_MAX: usize = 100;
 /// Whether a request, an `M`, has a bearable number of fields in all that it holds. One
 /// that cannot be read has: prost says what is wrong with it.
 pub(super) fn is_bearable<M: Name>(request: &[u8]) -> bool {
-    if request.len() <= UNCHECKED_BYTES {
-        return true;
-    }
+    request.len() <= UNCHECKED_BYTES || has_few_fields::<M>(request)
+}
+
+/// By itself, for requests are read all the time and are seldom large.
+#[cold]
+#[inline(never)]
+fn has_few_fields<M: Name>(request: &[u8]) -> bool {
     let mut left = FIELDS_MAX;
     let descriptor = POOL.get_message_by_name(&M::full_name());
     descriptor.is_none_or(|descriptor| count(request, &descriptor, DEPTH_MAX, &mut left).is_some())
