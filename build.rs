@@ -1,6 +1,7 @@
 //! Compiles the protos without a protoc: protox parses, tonic generates.
 //!
-//! Twice, since the server reads requests with a codec of its own.
+//! Twice, since the server reads requests with a codec of its own, and answers a
+//! stream of writes with a type of its own.
 
 use std::{env, fs, path::PathBuf};
 
@@ -25,6 +26,10 @@ fn main() -> Result<(), Error> {
 
     let mut named = tonic_prost_build::Config::new();
     named.enable_type_names();
+    // Else a token of text would be as large in memory as the largest of the writes.
+    for large in ["add_content", "update_content", "start_task", "update_task"] {
+        named.boxed(format!(".throughline.v1.WriteMessageRequest.write.{large}"));
+    }
     tonic_prost_build::configure()
         .build_server(false)
         .bytes(".throughline.v1")
@@ -37,6 +42,10 @@ fn main() -> Result<(), Error> {
         .codec_path("crate::api::grpc::codec::RequestCodec")
         .out_dir(servers)
         .extern_path(".throughline.v1", "crate::proto")
+        .extern_path(
+            ".throughline.v1.WriteMessageResponse",
+            "crate::api::grpc::write_answer::WriteAnswer",
+        )
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

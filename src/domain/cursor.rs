@@ -90,6 +90,16 @@ impl FromStr for Start {
     }
 }
 
+impl FromStr for Cursor {
+    type Err = InvalidCursor;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCursor> {
+        let Position { sequence, time } = text.parse()?;
+        let time = time.ok_or(InvalidCursor)?;
+        Ok(Self { sequence, time })
+    }
+}
+
 impl FromStr for Position {
     type Err = InvalidCursor;
 
@@ -128,6 +138,7 @@ mod tests {
         let time = Time::from_timestamp_micros(1_700_000_000_000_001).unwrap();
         let cursor = Cursor { sequence: 7, time };
         assert_eq!(cursor.to_string(), "7-1700000000000001");
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
         assert_eq!(
             cursor.to_string().parse(),
             Ok(Start::After(Position::from(cursor)))

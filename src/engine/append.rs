@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 
-use super::{ContentSource, Engine, EngineError, Receipt, Request, clock};
+use futures_util::future::join_all;
+
+use super::{AppendBatch, ContentSource, Engine, EngineError, Receipt, Request, clock};
 use crate::{
     domain::{
         Time,
         command::{AppendText, Command},
-        cursor::Cursor,
         event::Change,
         ids::BlockId,
         limits,
@@ -16,10 +17,6 @@ use crate::{
     },
     store::{Append, Appended, Delta, StoreError},
 };
-
-/// More deltas than this do not go into one call: Redis does nothing else
-/// meanwhile.
-const BATCH_MAX: usize = 256;
 
 /// How often a block is opened for a text, and found to be open and sealed again by
 /// others.
@@ -36,6 +33,31 @@ pub struct AppendRequest {
     pub delta: String,
     /// Length in bytes that the caller believes the block to have.
     pub expected_offset: Option<u64>,
+}
+
+impl AppendRequest {
+    fn to_append(&self, time: Time) -> Append<'_> {
+        let Request {
+            principal,
+            message,
+            right,
+            repeat,
+        } = &self.request;
+        let repeat = repeat.as_ref();
+        Append {
+            message,
+            block: self.block.as_ref(),
+            deltas: vec![Delta {
+                text: &self.delta,
+                request: repeat.map(|(id, fingerprint)| (id, fingerprint.as_str())),
+            }],
+            time,
+            expected_offset: self.expected_offset,
+            fence: right.fence,
+            attempt: right.attempt.as_ref(),
+            owner: principal.owner(),
+        }
+    }
 }
 
 /// Where text went.
@@ -57,43 +79,43 @@ impl Engine {
     /// It does not wait for others: the connection sends what is written at the
     /// same time in one go, which takes less time than to gather it here.
     pub async fn append_text(&self, wanted: &AppendRequest) -> Outcome {
-        let appended = self.try_append(std::slice::from_ref(wanted)).await?;
+        let appended = self.try_append(wanted.to_append(clock::now())).await?;
         self.settle(wanted, appended).await
     }
 
-    /// Appends text for many requests, in order: those that go to the same
-    /// block become one call, so that they cost little more than one of them.
-    pub async fn append_texts(&self, mut wanted: Vec<AppendRequest>) -> Vec<Outcome> {
-        let mut outcomes = Vec::with_capacity(wanted.len());
-        while !wanted.is_empty() {
-            let others = wanted.split_off(shareable(&wanted));
-            let batch = std::mem::replace(&mut wanted, others);
-            self.append_batch(batch, &mut outcomes).await;
+    /// Appends text in many batches. Those of different messages go at the same
+    /// time, those of one message one after the other. The outcomes of all of
+    /// their appends are in order.
+    pub async fn append_batches(&self, mut batches: Vec<AppendBatch>) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        while !batches.is_empty() {
+            let later = batches.split_off(of_different_messages(&batches));
+            let now = std::mem::replace(&mut batches, later);
+            let made = join_all(now.into_iter().map(|batch| self.append_batch(batch))).await;
+            outcomes.extend(made.into_iter().flatten());
         }
         outcomes
     }
 
-    /// Appends requests that may share a call. Where they cannot, since one of
-    /// them opens a block or was made before, it takes several.
-    async fn append_batch(&self, batch: Vec<AppendRequest>, outcomes: &mut Vec<Outcome>) {
-        let count = batch.len();
-        let (batch, mut appended) = match self.committer.append(batch).await {
+    /// Appends what may share a call. Where it cannot, since a block has to be
+    /// opened or one of them was made before, it takes several.
+    async fn append_batch(&self, batch: AppendBatch) -> Vec<Outcome> {
+        let count = batch.count();
+        let (mut batch, mut appended) = match self.committer.append(batch).await {
             Ok(done) => done,
-            Err(error) => return outcomes.extend((0..count).map(|_| Err(error.clone()))),
+            Err(error) => return vec![Err(error); count],
         };
-        let mut rest = batch.as_slice();
+        let mut outcomes = Vec::with_capacity(count);
         loop {
-            let settled = self.settle_batch(rest, appended, outcomes).await;
-            rest = &rest[settled..];
-            if rest.is_empty() {
-                return;
+            let settled = self.settle_batch(&batch, appended, &mut outcomes).await;
+            if !batch.skip(settled) {
+                return outcomes;
             }
-            appended = self.try_append(rest).await;
+            appended = self.try_append(batch.to_append(clock::now())).await;
         }
     }
 
-    async fn try_append(&self, batch: &[AppendRequest]) -> Result<Appended, StoreError> {
-        let append = to_append(batch, clock::now());
+    async fn try_append(&self, append: Append<'_>) -> Result<Appended, StoreError> {
         let appended = self.store.append(&[append]).await.pop();
         appended.unwrap_or(Ok(Appended::Split))
     }
@@ -102,15 +124,16 @@ impl Engine {
     /// Returns how many.
     async fn settle_batch(
         &self,
-        batch: &[AppendRequest],
+        batch: &AppendBatch,
         appended: Result<Appended, StoreError>,
         outcomes: &mut Vec<Outcome>,
     ) -> usize {
+        let count = batch.count();
         let appended = match appended {
             Ok(appended) => appended,
             Err(error) => {
-                outcomes.extend(batch.iter().map(|_| Err(error.clone().into())));
-                return batch.len();
+                outcomes.extend((0..count).map(|_| Err(error.clone().into())));
+                return count;
             }
         };
         match appended {
@@ -120,33 +143,42 @@ impl Engine {
                 offset,
                 cancel_requested,
             } => {
-                let written = places(batch, first, &block, offset, cancel_requested);
+                let written = batch.places(first, &block, offset, cancel_requested);
                 outcomes.extend(written.map(Ok));
-                batch.len()
+                count
             }
             Appended::Applied {
                 block,
                 offset,
                 bytes,
-            } if within(batch, bytes) > 0 => {
-                let known = within(batch, bytes);
-                let applied = self.applied(&batch[0], block, offset).await;
-                outcomes.extend(repeats(&batch[..known], applied));
+            } if batch.within(bytes) > 0 => {
+                let known = batch.within(bytes);
+                match self.applied(&batch.first(), block, offset).await {
+                    Ok(first) => {
+                        let offsets = batch.offsets(first.offset).take(known);
+                        outcomes.extend(offsets.map(|offset| {
+                            Ok(AppendOutcome {
+                                offset,
+                                ..first.clone()
+                            })
+                        }));
+                    }
+                    Err(error) => outcomes.extend((0..known).map(|_| Err(error.clone()))),
+                }
                 known
             }
             // What is so for one of them is so for all.
             Appended::Missing | Appended::Terminal(_) | Appended::Fenced => {
-                for wanted in batch {
-                    outcomes.push(self.settle(wanted, appended.clone()).await);
-                }
-                batch.len()
+                let outcome = self.settle(&batch.first(), appended).await;
+                outcomes.extend((0..count).map(|_| outcome.clone()));
+                count
             }
-            appended if batch.len() == 1 => {
-                outcomes.push(self.settle(&batch[0], appended).await);
+            appended if count == 1 => {
+                outcomes.push(self.settle(&batch.first(), appended).await);
                 1
             }
             _ => {
-                outcomes.push(self.append_text(&batch[0]).await);
+                outcomes.push(self.append_text(&batch.first()).await);
                 1
             }
         }
@@ -231,7 +263,7 @@ impl Engine {
             }
             // Somebody else has opened one, to which they may write faster than
             // anything can be decided on it.
-            match self.try_append(std::slice::from_ref(wanted)).await? {
+            match self.try_append(wanted.to_append(clock::now())).await? {
                 Appended::Unopened => {}
                 appended => return Box::pin(self.settle(wanted, appended)).await,
             }
@@ -268,111 +300,11 @@ fn open_a_block(changes: &[Change]) -> bool {
     !changes.iter().all(appends)
 }
 
-/// How many of the first requests can share a call.
-fn shareable(wanted: &[AppendRequest]) -> usize {
-    let mut ids = HashSet::new();
-    let mut count = 0;
-    for next in wanted.iter().take(BATCH_MAX) {
-        // A repeat within one call would not be recognised.
-        let repeat = next.request.repeat.as_ref();
-        let is_new = repeat.is_none_or(|(id, _)| ids.insert(id));
-        let follows = count == 0 || can_follow(&wanted[count - 1], next);
-        if !is_new || !follows {
-            break;
-        }
-        count += 1;
-    }
-    count
-}
-
-/// Whether `next` can go into the call of the one before it.
-fn can_follow(before: &AppendRequest, next: &AppendRequest) -> bool {
-    let is_contiguous = match (before.expected_offset, next.expected_offset) {
-        (None, None) => true,
-        (Some(before_offset), Some(next_offset)) => {
-            before_offset.checked_add(before.delta.len() as u64) == Some(next_offset)
-        }
-        _ => false,
-    };
-    is_contiguous
-        && before.request.message == next.request.message
-        && before.block == next.block
-        && before.request.right == next.request.right
-        && before.request.principal == next.request.principal
-}
-
-/// Requests that share a call, as that call.
-pub(super) fn to_append(batch: &[AppendRequest], time: Time) -> Append<'_> {
-    let AppendRequest {
-        request,
-        block,
-        expected_offset,
-        ..
-    } = &batch[0];
-    Append {
-        message: &request.message,
-        block: block.as_ref(),
-        deltas: batch.iter().map(to_delta).collect(),
-        time,
-        expected_offset: *expected_offset,
-        fence: request.right.fence,
-        attempt: request.right.attempt.as_ref(),
-        owner: request.principal.owner(),
-    }
-}
-
-fn to_delta(wanted: &AppendRequest) -> Delta<'_> {
-    let repeat = wanted.request.repeat.as_ref();
-    Delta {
-        text: &wanted.delta,
-        request: repeat.map(|(id, fingerprint)| (id, fingerprint.as_str())),
-    }
-}
-
-/// Where each of the requests that shared a call went.
-fn places<'a>(
-    batch: &'a [AppendRequest],
-    first: Cursor,
-    block: &'a BlockId,
-    offset: u64,
-    cancel_requested: bool,
-) -> impl Iterator<Item = AppendOutcome> + 'a {
-    let mut offset = offset;
-    batch
-        .iter()
-        .zip(first.sequence..)
-        .map(move |(wanted, sequence)| {
-            let begin = offset;
-            offset += wanted.delta.len() as u64;
-            AppendOutcome {
-                receipt: Receipt::new(Cursor { sequence, ..first }, cancel_requested),
-                block: block.clone(),
-                offset: begin,
-            }
-        })
-}
-
-/// How many of the first deltas lie within so many bytes.
-fn within(batch: &[AppendRequest], bytes: u64) -> usize {
-    let ends = batch.iter().scan(0, |end, wanted| {
-        *end += wanted.delta.len() as u64;
-        Some(*end)
-    });
-    ends.take_while(|end| *end <= bytes).count()
-}
-
-/// The answers to deltas that stand where they belong, from that to the first.
-fn repeats(batch: &[AppendRequest], first: Outcome) -> Vec<Outcome> {
-    let mut place = 0;
-    let answer = |wanted: &AppendRequest| {
-        let begin = place;
-        place += wanted.delta.len() as u64;
-        first.clone().map(|first| AppendOutcome {
-            offset: first.offset + begin,
-            ..first
-        })
-    };
-    batch.iter().map(answer).collect()
+/// How many of the first batches go to messages of their own.
+fn of_different_messages(batches: &[AppendBatch]) -> usize {
+    let mut messages = HashSet::new();
+    let ids = batches.iter().map(|batch| &batch.request().message);
+    ids.take_while(|id| messages.insert(*id)).count()
 }
 
 /// What an append is answered: block and offset, apart by a space. Others may

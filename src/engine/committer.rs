@@ -1,33 +1,34 @@
-//! One journey to Redis for the appends of many streams.
+//! Journeys to Redis that the appends of many streams share.
 //!
-//! While one journey is under way, what arrives is gathered for the next: the
+//! While all journeys are under way, what arrives is gathered for the next: the
 //! busier the service, the more appends share one.
 
+use std::sync::Arc;
+
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Mutex, mpsc, oneshot},
     task::JoinSet,
 };
 
-use super::{
-    EngineError,
-    append::{AppendRequest, to_append},
-    clock,
-};
+use super::{AppendBatch, EngineError, clock};
 use crate::store::{Appended, Store, StoreError};
 
+/// Journeys under way at once. With one, either Redis waits for the service or
+/// the service for Redis.
+const JOURNEYS: usize = 4;
 /// Calls in one journey at most: Redis does nothing else meanwhile.
-const CALLS_MAX: usize = 512;
-/// Calls that wait for the next journey; whoever comes with more waits outside.
-const WAITING_MAX: usize = 4 * CALLS_MAX;
+const CALLS_MAX: usize = 32;
+/// Calls that wait for a journey; whoever comes with more waits outside.
+const WAITING_MAX: usize = 4 * JOURNEYS * CALLS_MAX;
 
-/// Requests that share one call, and whoever waits for it.
+/// Appends that share one call, and whoever waits for it.
 struct Job {
-    batch: Vec<AppendRequest>,
+    batch: AppendBatch,
     done: oneshot::Sender<Done>,
 }
 
-/// The requests, and what became of their call.
-type Done = (Vec<AppendRequest>, Result<Appended, StoreError>);
+/// The appends, and what became of their call.
+type Done = (AppendBatch, Result<Appended, StoreError>);
 
 /// The way into the next journey. Cloning shares it.
 #[derive(Clone)]
@@ -39,13 +40,17 @@ impl Committer {
     /// Starts what makes the journeys; it ends when nobody can send it more.
     pub(super) fn start(store: Store, tasks: &mut JoinSet<()>) -> Self {
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
-        tasks.spawn(commit_forever(store, waiting));
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..JOURNEYS {
+            tasks.spawn(commit_forever(store.clone(), waiting.clone()));
+        }
         Self { jobs }
     }
 
-    /// Appends for requests that may share a call. Once begun it is carried
-    /// out, whether or not somebody waits for the answer.
-    pub(super) async fn append(&self, batch: Vec<AppendRequest>) -> Result<Done, EngineError> {
+    /// Makes appends in one call. Once begun it is carried out, whether or not
+    /// somebody waits for the answer. Whoever wants appends to a message in order
+    /// waits for one call before the next.
+    pub(super) async fn append(&self, batch: AppendBatch) -> Result<Done, EngineError> {
         let (done, answer) = oneshot::channel();
         // Fails only while the process comes down, and then there is no answer.
         let _ = self.jobs.send(Job { batch, done }).await;
@@ -53,11 +58,11 @@ impl Committer {
     }
 }
 
-async fn commit_forever(store: Store, mut waiting: mpsc::Receiver<Job>) {
+async fn commit_forever(store: Store, waiting: Arc<Mutex<mpsc::Receiver<Job>>>) {
     let mut jobs = Vec::with_capacity(CALLS_MAX);
-    while waiting.recv_many(&mut jobs, CALLS_MAX).await > 0 {
+    while waiting.lock().await.recv_many(&mut jobs, CALLS_MAX).await > 0 {
         let now = clock::now();
-        let appends: Vec<_> = jobs.iter().map(|job| to_append(&job.batch, now)).collect();
+        let appends: Vec<_> = jobs.iter().map(|job| job.batch.to_append(now)).collect();
         let appended = store.append(&appends).await;
         drop(appends);
         for (Job { batch, done }, appended) in jobs.drain(..).zip(appended) {

@@ -5,6 +5,7 @@
 //! follows ([`Engine::watch`]).
 
 mod append;
+mod append_batch;
 mod claims;
 mod clock;
 mod committer;
@@ -30,6 +31,7 @@ mod writers;
 pub use self::clock::{fresh_id, now};
 pub use self::{
     append::{AppendOutcome, AppendRequest},
+    append_batch::AppendBatch,
     claims::{ClaimRequest, Claimed},
     content::ContentSource,
     error::EngineError,

@@ -44,12 +44,10 @@ pub struct Request {
 }
 
 /// What a write is answered with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
     /// Place of its last event.
-    pub cursor: String,
-    /// Sequence of its last event.
-    pub sequence: u64,
+    pub cursor: Cursor,
     /// It had been made before.
     pub deduplicated: bool,
     /// Somebody asked that the message be cancelled.
@@ -59,8 +57,7 @@ pub struct Receipt {
 impl Receipt {
     pub(super) fn new(cursor: Cursor, cancel_requested: bool) -> Self {
         Self {
-            cursor: cursor.to_string(),
-            sequence: cursor.sequence,
+            cursor,
             deduplicated: false,
             cancel_requested,
         }
@@ -70,13 +67,10 @@ impl Receipt {
         Self::new(message.head, message.cancel_requested())
     }
 
-    pub(super) fn of_repeat(cursor: String, cancel_requested: bool) -> Self {
-        let sequence = cursor.split('-').next().and_then(|text| text.parse().ok());
+    pub(super) fn of_repeat(cursor: Cursor, cancel_requested: bool) -> Self {
         Self {
-            sequence: sequence.unwrap_or_default(),
-            cursor,
             deduplicated: true,
-            cancel_requested,
+            ..Self::new(cursor, cancel_requested)
         }
     }
 }
@@ -195,18 +189,18 @@ impl Engine {
     }
 }
 
-fn recall(request: &Request, loaded: &Loaded) -> Result<Option<Written>, Refusal> {
+fn recall(request: &Request, loaded: &Loaded) -> Result<Option<Written>, EngineError> {
     let Some((id, fingerprint)) = &request.repeat else {
         return Ok(None);
     };
-    match loaded.recall(id) {
+    match loaded.recall(id)? {
         None => Ok(None),
         Some(repeat) if repeat.fingerprint == *fingerprint => Ok(Some(Written {
             receipt: Receipt::of_repeat(repeat.cursor, loaded.message.cancel_requested()),
             message: loaded.message.clone(),
             detail: repeat.detail,
         })),
-        Some(_) => Err(Refusal::RequestIdReused),
+        Some(_) => Err(Refusal::RequestIdReused.into()),
     }
 }
 

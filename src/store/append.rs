@@ -68,7 +68,7 @@ pub enum Appended {
     /// It was written before under the same request id.
     Repeated {
         /// Place of the event then.
-        cursor: String,
+        cursor: Cursor,
         /// Block and offset then.
         detail: String,
         /// Somebody asked that the message be cancelled.
@@ -323,9 +323,10 @@ impl Place {
 
 fn parse_refusal(mut outcome: Outcome) -> Result<Appended, StoreError> {
     let block = |id: String| BlockId::parse(&id).map_err(StoreError::corrupt);
+    let cursor = |text: &str| text.parse::<Cursor>().map_err(StoreError::corrupt);
     Ok(match outcome.word.as_str() {
         "repeat" => Appended::Repeated {
-            cursor: outcome.take()?,
+            cursor: cursor(&outcome.take::<String>()?)?,
             detail: outcome.take()?,
             cancel_requested: parse_fence(&outcome.take::<String>()?)?.1,
         },

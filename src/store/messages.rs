@@ -39,22 +39,30 @@ pub struct Repeat {
     /// Digest of the request.
     pub fingerprint: String,
     /// Place of its last event.
-    pub cursor: String,
+    pub cursor: Cursor,
     /// What else it was answered.
     pub detail: String,
 }
 
 impl Loaded {
     /// The write that carried this request id.
-    pub fn recall(&self, request: &RequestId) -> Option<Repeat> {
-        self.repeats.lines().skip(1).find_map(|line| {
-            let mut parts = line.split('|');
-            (parts.next() == Some(request.as_str())).then_some(())?;
-            Some(Repeat {
-                fingerprint: parts.next()?.to_owned(),
-                cursor: parts.next()?.to_owned(),
-                detail: parts.next()?.to_owned(),
-            })
+    pub fn recall(&self, request: &RequestId) -> Result<Option<Repeat>, StoreError> {
+        let line = self.repeats.lines().skip(1).find_map(|line| {
+            let (id, line) = line.split_once('|')?;
+            (id == request.as_str()).then_some(line)
+        });
+        line.map(Repeat::parse).transpose()
+    }
+}
+
+impl Repeat {
+    fn parse(line: &str) -> Result<Self, StoreError> {
+        let mut parts = line.split('|');
+        let mut part = || parts.next().unwrap_or_default();
+        Ok(Self {
+            fingerprint: part().to_owned(),
+            cursor: part().parse().map_err(StoreError::corrupt)?,
+            detail: part().to_owned(),
         })
     }
 }

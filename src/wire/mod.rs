@@ -3,6 +3,7 @@
 //! Functions named after what they make: [`content::block_to_v1`] tells
 //! clients, [`content::block_from_v1`] reads what was stored or sent.
 
+pub mod ack;
 pub mod content;
 pub mod event;
 pub mod frame;

@@ -1,6 +1,6 @@
 //! WriteMessage: writes in a stream, one answer each, in order.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use throughline::proto::{
     self as v1, write_ack::Outcome, write_message_request::Write, write_message_response::Response,
@@ -85,11 +85,11 @@ async fn a_whole_conversation_can_be_written_in_one_stream() {
         stream.send(Write::AppendText(append("m", delta))).await;
     }
     stream
-        .send(Write::AddContent(v1::AddContentRequest {
+        .send(Write::AddContent(Box::new(v1::AddContentRequest {
             message_id: "m".into(),
             block: Some(text_block("d")),
             ..Default::default()
-        }))
+        })))
         .await;
     stream
         .send(Write::EndMessage(v1::EndMessageRequest {
@@ -124,6 +124,49 @@ async fn deltas_that_are_gathered_are_events_of_their_own() {
     let watched = watch.events_until(|event| event.sequence == 502).await;
     assert_eq!(watched, world.a().events("m").await);
     assert_eq!(fold(&watched).head.sequence, 502);
+}
+
+#[tokio::test]
+async fn one_stream_writes_many_messages_each_in_its_order() {
+    const MESSAGES: usize = 12;
+    const WRITES: usize = 900;
+    let world = World::start().await;
+    let name = |number: usize| match number % 50 {
+        49 => "nobody".to_owned(),
+        _ => format!("m{}", (number * 7) % MESSAGES),
+    };
+    for number in 0..MESSAGES {
+        world.a().message(&format!("m{number}")).await;
+    }
+    let mut stream = WriteStream::open(&world.a()).await;
+    for number in 0..WRITES {
+        let delta = format!("{number} ");
+        let append = append(&name(number), &delta);
+        stream.send(Write::AppendText(append)).await;
+    }
+    let mut texts = HashMap::<String, String>::new();
+    for number in 0..WRITES {
+        let ack = stream.ack().await;
+        assert_eq!(ack.index, number as u64);
+        let name = name(number);
+        match ack.outcome {
+            Some(Outcome::Error(error)) => {
+                assert_eq!(
+                    (name.as_str(), error.code),
+                    ("nobody", Code::NotFound.into())
+                );
+            }
+            _ => {
+                let text = texts.entry(name).or_default();
+                assert_eq!(ack.offset, text.len() as u64);
+                text.push_str(&format!("{number} "));
+            }
+        }
+    }
+    assert_eq!(texts.len(), MESSAGES);
+    for (message, text) in texts {
+        assert_eq!(world.b().get(&message).await.unwrap().text, text);
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use tonic::{
     Status,
     codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
-use tonic_prost::{ProstCodec, ProstDecoder};
+use tonic_prost::ProstDecoder;
 
 use super::bound::{FIELDS_MAX, is_bearable};
 use crate::api::status::invalid;
@@ -20,6 +20,21 @@ const BUFFER_BYTES: usize = 1024;
 /// An answer of more bytes than this is handed to HTTP/2 before more is encoded:
 /// it is what a watch that nobody reads keeps, twice.
 const CHUNK_BYTES: usize = 16 * 1024;
+
+/// What a call is answered with.
+pub(super) trait Answer: Send + 'static {
+    /// Adds it to what is sent.
+    fn encode(self, bytes: &mut EncodeBuf<'_>);
+}
+
+impl<T: prost::Message + 'static> Answer for T {
+    /// Makes room for all of it before it is written, which prost does not: a large
+    /// one would be copied each time that its buffer grows.
+    fn encode(self, bytes: &mut EncodeBuf<'_>) {
+        bytes.reserve(self.encoded_len());
+        self.encode_raw(bytes);
+    }
+}
 
 /// Reads `U` and writes `T`.
 pub(super) struct RequestCodec<T, U>(PhantomData<(T, U)>);
@@ -32,7 +47,7 @@ impl<T, U> Default for RequestCodec<T, U> {
 
 impl<T, U> Codec for RequestCodec<T, U>
 where
-    T: prost::Message + Send + 'static,
+    T: Answer,
     U: prost::Message + Name + Default + Send + 'static,
 {
     type Encode = T;
@@ -45,7 +60,7 @@ where
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        RequestDecoder(ProstCodec::<T, U>::raw_decoder(buffers()))
+        RequestDecoder(ProstDecoder::new(buffers()))
     }
 }
 
@@ -53,17 +68,15 @@ fn buffers() -> BufferSettings {
     BufferSettings::new(BUFFER_BYTES, CHUNK_BYTES)
 }
 
-/// Makes room for all of an answer before it is written, which prost does not:
-/// a large one would be copied each time that its buffer grows.
+/// Writes answers.
 pub(super) struct ResponseEncoder<T>(PhantomData<T>);
 
-impl<T: prost::Message> Encoder for ResponseEncoder<T> {
+impl<T: Answer> Encoder for ResponseEncoder<T> {
     type Item = T;
     type Error = Status;
 
     fn encode(&mut self, answer: T, bytes: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        bytes.reserve(answer.encoded_len());
-        answer.encode_raw(bytes);
+        answer.encode(bytes);
         Ok(())
     }
 

@@ -12,6 +12,7 @@ mod page_token;
 mod sessions;
 mod tasks;
 mod watch;
+mod write_answer;
 mod write_stream;
 mod writes;
 
@@ -73,8 +74,8 @@ fn open<T>(request: tonic::Request<T>) -> (Principal, T) {
 
 fn result(receipt: Receipt) -> v1::WriteResult {
     v1::WriteResult {
-        cursor: receipt.cursor,
-        sequence: receipt.sequence,
+        cursor: receipt.cursor.to_string(),
+        sequence: receipt.cursor.sequence,
         deduplicated: receipt.deduplicated,
         cancel_requested: receipt.cancel_requested,
     }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use crate::{
     domain::ids::MessageId,
-    engine::{Engine, News, Notice, Notices},
-    proto::{self as v1, write_ack::Outcome, write_message_response::Response},
+    engine::{Engine, News, Notice, Notices, Receipt},
+    proto as v1,
     wire::message::state_to_v1,
 };
 
@@ -52,47 +52,46 @@ impl WriteNotices {
         }
     }
 
-    /// Remembers what the writes are about that are answered next.
-    pub(super) fn expect<'a>(&mut self, writes: impl Iterator<Item = Target<'a>>) {
-        for target in writes {
-            let Target {
-                message,
+    /// Remembers what so many writes are about that are answered next.
+    pub(super) fn expect(&mut self, target: Target<'_>, count: usize) {
+        let Target {
+            message,
+            fence,
+            effect,
+        } = target;
+        let continues = |run: &&mut Run| {
+            run.message.as_ref() == message
+                && run.fence == fence
+                && [run.effect, effect] == [Effect::Nothing; 2]
+        };
+        match self.runs.back_mut().filter(continues) {
+            Some(run) => run.unanswered += count,
+            None => self.runs.push_back(Run {
+                message: message.cloned(),
                 fence,
                 effect,
-            } = target;
-            let continues = |run: &&mut Run| {
-                run.message.as_ref() == message
-                    && run.fence == fence
-                    && [run.effect, effect] == [Effect::Nothing; 2]
-            };
-            match self.runs.back_mut().filter(continues) {
-                Some(run) => run.unanswered += 1,
-                None => self.runs.push_back(Run {
-                    message: message.cloned(),
-                    fence,
-                    effect,
-                    unanswered: 1,
-                    is_made: false,
-                }),
-            }
+                unanswered: count,
+                is_made: false,
+            }),
         }
     }
 
-    /// Takes note of the answer to the next of the writes.
-    pub(super) fn answered(&mut self, ack: &v1::WriteAck) {
+    /// Takes note of the answer to the next of the writes: where it was made, none
+    /// where it was refused.
+    pub(super) fn answered(&mut self, made: Option<&Receipt>) {
         let Some(run) = self.runs.front_mut() else {
             return;
         };
-        if let Some(Outcome::Result(result)) = &ack.outcome
+        if let Some(made) = made
             && !run.is_made
             && let Some(message) = &run.message
         {
             run.is_made = true;
             let fence = run.fence;
             match run.effect {
-                Effect::Begins if !result.deduplicated => self.notices.created(message),
+                Effect::Begins if !made.deduplicated => self.notices.created(message),
                 Effect::Begins | Effect::Nothing => {
-                    self.notices.wrote(message, fence, result.cancel_requested);
+                    self.notices.wrote(message, fence, made.cancel_requested);
                 }
                 Effect::Ends => self.notices.ended(message),
             }
@@ -104,7 +103,7 @@ impl WriteNotices {
     }
 
     /// Waits for a notice; none where there will be none before the next write.
-    pub(super) async fn next(&mut self) -> Option<v1::WriteMessageResponse> {
+    pub(super) async fn next(&mut self) -> Option<v1::WriteNotice> {
         let Notice { message, news } = self.notices.next().await?;
         let News {
             cancel_requested,
@@ -113,15 +112,12 @@ impl WriteNotices {
             gone,
         } = news;
         let ended = ended.map_or(v1::MessageState::Unspecified, state_to_v1);
-        let notice = v1::WriteNotice {
+        Some(v1::WriteNotice {
             message_id: message.to_string(),
             cancel_requested,
             fenced,
             ended: ended.into(),
             gone,
-        };
-        Some(v1::WriteMessageResponse {
-            response: Some(Response::Notice(notice)),
         })
     }
 }

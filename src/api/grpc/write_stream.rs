@@ -7,13 +7,13 @@
 use std::{future::poll_fn, pin::Pin, task::Poll};
 
 use async_stream::stream;
+use futures_util::StreamExt as _;
 use tokio_stream::Stream;
 use tonic::{Status, Streaming};
-use tonic_types::StatusExt;
 
 use super::{
     notices::{Effect, Target, WriteNotices},
-    result,
+    write_answer::WriteAnswer,
     writes::{self, Write},
 };
 use crate::{
@@ -21,19 +21,17 @@ use crate::{
     domain::{
         command::{Command, CreateMessage},
         ids::{MessageId, SessionId},
+        limits,
         principal::Principal,
     },
-    engine::{AppendRequest, Engine, Receipt},
-    proto::{
-        self as v1, write_ack::Outcome, write_message_request::Write as V1,
-        write_message_response::Response,
-    },
+    engine::{AppendBatch, Engine, Receipt},
+    proto::{self as v1, write_message_request::Write as V1},
 };
 
 /// Writes that are gathered for one call at most.
 const GATHERED_MAX: usize = 256;
 
-pub(super) type Acks = Pin<Box<dyn Stream<Item = Result<v1::WriteMessageResponse, Status>> + Send>>;
+pub(super) type Acks = Pin<Box<dyn Stream<Item = Result<WriteAnswer, Status>> + Send>>;
 
 /// Answers the writes of a stream.
 pub(super) fn acks(
@@ -41,106 +39,161 @@ pub(super) fn acks(
     principal: Principal,
     mut requests: Streaming<v1::WriteMessageRequest>,
 ) -> Acks {
-    Box::pin(stream! {
+    let answers = stream! {
+        let mut notices = WriteNotices::new(&engine);
+        let drain = engine.hub().drain().clone();
         let mut writer = Writer { engine, principal, index: 0 };
-        let mut notices = WriteNotices::new(&writer.engine);
-        let drain = writer.engine.hub().drain().clone();
         loop {
             let (gathered, end, notice) = tokio::select! {
                 biased;
-                Some(notice) = notices.next() => (Vec::new(), None, Some(notice)),
+                Some(notice) = notices.next() => (Gathered::default(), None, Some(notice)),
                 (gathered, end) = writer.gather(&mut requests) => (gathered, end, None),
                 // What was not answered was not made: the producer goes on at
                 // another instance.
-                () = drain.cancelled() => (Vec::new(), Some(Err(draining())), None),
+                () = drain.cancelled() => (Gathered::default(), Some(Err(draining())), None),
             };
             if let Some(notice) = notice {
-                yield Ok(notice);
+                yield vec![Ok(WriteAnswer::notice(notice))];
             }
-            notices.expect(gathered.iter().map(target));
-            for ack in writer.write(gathered).await {
-                notices.answered(&ack);
-                yield Ok(v1::WriteMessageResponse { response: Some(Response::Ack(ack)) });
+            if gathered.count > 0 {
+                yield writer.write(gathered, &mut notices).await;
             }
             match end {
                 Some(Ok(())) => return,
                 Some(Err(status)) => {
-                    yield Err(status);
+                    yield vec![Err(status)];
                     return;
                 }
                 None => {}
             }
         }
-    })
+    };
+    // To yield an answer by itself would cost a turn of the generator each.
+    Box::pin(answers.flat_map(tokio_stream::iter))
 }
 
 /// How a stream of requests ended.
 type End = Option<Result<(), Status>>;
 
-/// What a request of the stream asks for.
-enum Parsed {
-    Append(AppendRequest),
+/// Writes that have arrived, in order.
+#[derive(Default)]
+struct Gathered {
+    count: usize,
+    writes: Vec<Asked>,
+}
+
+/// What one or several requests of the stream ask for.
+enum Asked {
+    Appends(AppendBatch),
+    One(One),
+}
+
+/// What a request asks for that is no append.
+enum One {
     Write(Box<Write>),
     Create(SessionId, MessageId, CreateMessage),
+    Refused(Status),
 }
 
-/// What a write is about.
-fn target(asked: &Asked) -> Target<'_> {
-    let (message, fence, effect) = match asked {
-        Ok(Parsed::Append(append)) => {
-            let request = &append.request;
-            (
-                &request.message,
-                request.right.needed_fence(),
-                Effect::Nothing,
-            )
-        }
-        Ok(Parsed::Write(write)) => {
-            let Write { request, command } = write.as_ref();
-            let effect = match command {
-                Command::End { .. } => Effect::Ends,
-                _ => Effect::Nothing,
-            };
-            let fence = request.right.needed_fence();
-            let fence = fence.filter(|_| command.is_of_writer());
-            (&request.message, fence, effect)
-        }
-        Ok(Parsed::Create(_, message, command)) => {
-            let effect = match command.complete {
-                true => Effect::Ends,
-                false => Effect::Begins,
-            };
-            (message, Some(0), effect)
-        }
-        Err(_) => {
-            return Target {
-                message: None,
-                fence: None,
-                effect: Effect::Nothing,
-            };
-        }
-    };
-    Target {
-        message: Some(message),
-        fence,
-        effect,
-    }
-}
-
-/// A request as it was understood, or why it was not.
-type Asked = Result<Parsed, Status>;
-
-impl Parsed {
+impl One {
     fn write(write: Write) -> Self {
         Self::Write(Box::new(write))
     }
+
+    /// What it is about.
+    fn target(&self) -> Target<'_> {
+        match self {
+            Self::Write(write) => {
+                let Write { request, command } = write.as_ref();
+                let effect = match command {
+                    Command::End { .. } => Effect::Ends,
+                    _ => Effect::Nothing,
+                };
+                let fence = request.right.needed_fence();
+                Target {
+                    message: Some(&request.message),
+                    fence: fence.filter(|_| command.is_of_writer()),
+                    effect,
+                }
+            }
+            Self::Create(_, message, command) => Target {
+                message: Some(message),
+                fence: Some(0),
+                effect: match command.complete {
+                    true => Effect::Ends,
+                    false => Effect::Begins,
+                },
+            },
+            Self::Refused(_) => Target {
+                message: None,
+                fence: None,
+                effect: Effect::Nothing,
+            },
+        }
+    }
 }
 
-/// What a write is answered, without its number.
-struct Answer {
-    outcome: Result<Receipt, Status>,
-    block_id: String,
-    offset: u64,
+impl Gathered {
+    fn add(&mut self, principal: &Principal, request: v1::WriteMessageRequest) {
+        self.count += 1;
+        let who = || principal.clone();
+        let asked = match request.write {
+            None => Err(invalid("write", "must be given")),
+            Some(V1::AppendText(append)) => return self.add_append(who(), append),
+            Some(V1::CreateMessage(create)) => writes::create_message(create)
+                .map(|(session, message, command)| One::Create(session, message, command)),
+            Some(V1::AddContent(add)) => writes::add_content(who(), *add).map(One::write),
+            Some(V1::UpdateContent(update)) => {
+                writes::update_content(who(), *update).map(One::write)
+            }
+            Some(V1::PublishEvent(event)) => writes::publish_event(who(), event).map(One::write),
+            Some(V1::StartTask(start)) => writes::start_task(who(), *start).map(One::write),
+            Some(V1::UpdateTask(update)) => writes::update_task(who(), *update).map(One::write),
+            Some(V1::CancelTask(cancel)) => writes::cancel_task(who(), cancel).map(One::write),
+            Some(V1::EndMessage(end)) => writes::end_message(who(), end).map(One::write),
+        };
+        let one = asked.unwrap_or_else(One::Refused);
+        self.writes.push(Asked::One(one));
+    }
+
+    /// Adds an append to those before it where it can share their call.
+    fn add_append(&mut self, principal: Principal, mut request: v1::AppendTextRequest) {
+        let mut batch = match self.writes.last_mut() {
+            Some(Asked::Appends(batch)) => Some(batch),
+            _ => None,
+        };
+        if let Some(batch) = &mut batch
+            && add_delta(batch, &mut request)
+        {
+            return;
+        }
+        let asked = match writes::append_text(principal, request) {
+            Ok(append) => match batch {
+                Some(batch) => match batch.add(append) {
+                    Ok(()) => return,
+                    Err(append) => Asked::Appends((*append).into()),
+                },
+                None => Asked::Appends(append.into()),
+            },
+            Err(status) => Asked::One(One::Refused(status)),
+        };
+        self.writes.push(asked);
+    }
+}
+
+/// Adds a request that says nothing that those before it do not say.
+fn add_delta(batch: &mut AppendBatch, request: &mut v1::AppendTextRequest) -> bool {
+    let is_plain = request.request_id.is_empty() && request.lease.is_none();
+    let is_sound = (1..=limits::DELTA_BYTES_MAX).contains(&request.delta.len());
+    is_plain
+        && is_sound
+        && batch.add_delta(
+            &request.message_id,
+            &request.block_id,
+            request.fence,
+            request.expected_offset,
+            &mut request.delta,
+        )
 }
 
 struct Writer {
@@ -150,17 +203,19 @@ struct Writer {
     index: u64,
 }
 
+type Answers = Vec<Result<WriteAnswer, Status>>;
+
 impl Writer {
     /// Waits for a request, and takes those that have arrived behind it.
-    async fn gather(&self, requests: &mut Streaming<v1::WriteMessageRequest>) -> (Vec<Asked>, End) {
-        let mut gathered = Vec::new();
+    async fn gather(&self, requests: &mut Streaming<v1::WriteMessageRequest>) -> (Gathered, End) {
+        let mut gathered = Gathered::default();
         let end = poll_fn(|context| {
-            while gathered.len() < GATHERED_MAX {
+            while gathered.count < GATHERED_MAX {
                 match Pin::new(&mut *requests).poll_next(context) {
-                    Poll::Ready(Some(Ok(request))) => gathered.push(self.parse(request)),
+                    Poll::Ready(Some(Ok(request))) => gathered.add(&self.principal, request),
                     Poll::Ready(Some(Err(status))) => return Poll::Ready(Some(Err(status))),
                     Poll::Ready(None) => return Poll::Ready(Some(Ok(()))),
-                    Poll::Pending if gathered.is_empty() => return Poll::Pending,
+                    Poll::Pending if gathered.count == 0 => return Poll::Pending,
                     Poll::Pending => break,
                 }
             }
@@ -170,129 +225,83 @@ impl Writer {
         (gathered, end)
     }
 
-    /// Makes writes in order. Appends that follow one another go together.
-    async fn write(&mut self, gathered: Vec<Asked>) -> Vec<v1::WriteAck> {
-        let mut answers = Vec::with_capacity(gathered.len());
-        let mut appends = Vec::with_capacity(gathered.len());
-        for asked in gathered {
-            let other = match asked {
-                Ok(Parsed::Append(append)) => {
-                    appends.push(append);
+    /// Makes writes in order. Appends that follow one another go together, also
+    /// where they are to different messages.
+    async fn write(&mut self, gathered: Gathered, notices: &mut WriteNotices) -> Answers {
+        let mut answers = Vec::with_capacity(gathered.count);
+        let mut appends = Vec::new();
+        for asked in gathered.writes {
+            let one = match asked {
+                Asked::Appends(batch) => {
+                    notices.expect(target_of(&batch), batch.count());
+                    appends.push(batch);
                     continue;
                 }
-                other => other,
+                Asked::One(one) => one,
             };
-            self.append(&mut appends, &mut answers).await;
-            answers.push(match other {
-                Ok(parsed) => self.make(parsed).await,
-                Err(status) => Answer::without_block(Err(status)),
-            });
+            let before = std::mem::take(&mut appends);
+            self.append(before, notices, &mut answers).await;
+            notices.expect(one.target(), 1);
+            let made = self.make(one).await;
+            notices.answered(made.as_ref().ok().map(|(receipt, _)| receipt));
+            answers.push(Ok(WriteAnswer::ack(self.next_index(), made)));
         }
-        self.append(&mut appends, &mut answers).await;
-        answers.into_iter().map(|answer| self.ack(answer)).collect()
+        self.append(appends, notices, &mut answers).await;
+        answers
     }
 
-    fn parse(&self, request: v1::WriteMessageRequest) -> Asked {
-        let principal = self.principal.clone();
-        let write = request
-            .write
-            .ok_or_else(|| invalid("write", "must be given"))?;
-        Ok(match write {
-            V1::AppendText(request) => Parsed::Append(writes::append_text(principal, request)?),
-            V1::CreateMessage(request) => {
-                let (session, message, command) = writes::create_message(request)?;
-                Parsed::Create(session, message, command)
-            }
-            V1::AddContent(request) => Parsed::write(writes::add_content(principal, request)?),
-            V1::UpdateContent(request) => {
-                Parsed::write(writes::update_content(principal, request)?)
-            }
-            V1::PublishEvent(request) => Parsed::write(writes::publish_event(principal, request)?),
-            V1::StartTask(request) => Parsed::write(writes::start_task(principal, request)?),
-            V1::UpdateTask(request) => Parsed::write(writes::update_task(principal, request)?),
-            V1::CancelTask(request) => Parsed::write(writes::cancel_task(principal, request)?),
-            V1::EndMessage(request) => Parsed::write(writes::end_message(principal, request)?),
-        })
+    async fn append(
+        &mut self,
+        batches: Vec<AppendBatch>,
+        notices: &mut WriteNotices,
+        answers: &mut Answers,
+    ) {
+        for outcome in self.engine.append_batches(batches).await {
+            notices.answered(outcome.as_ref().ok().map(|outcome| &outcome.receipt));
+            let index = self.next_index();
+            answers.push(Ok(match outcome {
+                Ok(outcome) => WriteAnswer::Appended { index, outcome },
+                Err(error) => WriteAnswer::ack(index, Err(from_engine(error))),
+            }));
+        }
     }
 
-    async fn append(&self, appends: &mut Vec<AppendRequest>, answers: &mut Vec<Answer>) {
-        let outcomes = self.engine.append_texts(std::mem::take(appends)).await;
-        answers.extend(outcomes.into_iter().map(|outcome| match outcome {
-            Ok(appended) => Answer {
-                outcome: Ok(appended.receipt),
-                block_id: appended.block.to_string(),
-                offset: appended.offset,
-            },
-            Err(error) => Answer::without_block(Err(from_engine(error))),
-        }));
+    fn next_index(&mut self) -> u64 {
+        let index = self.index;
+        self.index += 1;
+        index
     }
 
-    async fn make(&self, parsed: Parsed) -> Answer {
-        let outcome = match parsed {
-            Parsed::Append(append) => {
-                let appended = self.engine.append_text(&append).await;
-                appended.map(|appended| (appended.receipt, appended.block.to_string()))
-            }
-            Parsed::Create(session, message, command) => {
-                let (engine, principal) = (&self.engine, &self.principal);
+    /// Makes a write that is no append. Returns its place, and the block that it
+    /// added.
+    async fn make(&self, one: One) -> Result<(Receipt, String), Status> {
+        let (engine, principal) = (&self.engine, &self.principal);
+        let made = match one {
+            One::Refused(status) => return Err(status),
+            One::Create(session, message, command) => {
                 let created = engine.create_message(principal, &session, &message, &command);
                 created
                     .await
                     .map(|created| (created.receipt, String::new()))
             }
-            Parsed::Write(write) => {
+            One::Write(write) => {
                 let adds = matches!(&write.command, Command::AddContent(_));
-                let written = self.engine.write(&write.request, &write.command);
+                let written = engine.write(&write.request, &write.command);
                 written.await.map(|written| {
                     let block_id = if adds { written.detail } else { String::new() };
                     (written.receipt, block_id)
                 })
             }
         };
-        match outcome {
-            Ok((receipt, block_id)) => Answer {
-                block_id,
-                ..Answer::without_block(Ok(receipt))
-            },
-            Err(error) => Answer::without_block(Err(from_engine(error))),
-        }
-    }
-
-    fn ack(&mut self, answer: Answer) -> v1::WriteAck {
-        let index = self.index;
-        self.index += 1;
-        v1::WriteAck {
-            index,
-            outcome: Some(match answer.outcome {
-                Ok(receipt) => Outcome::Result(result(receipt)),
-                Err(status) => Outcome::Error(write_error(&status)),
-            }),
-            block_id: answer.block_id,
-            offset: answer.offset,
-        }
+        made.map_err(from_engine)
     }
 }
 
-impl Answer {
-    fn without_block(outcome: Result<Receipt, Status>) -> Self {
-        Self {
-            outcome,
-            block_id: String::new(),
-            offset: 0,
-        }
-    }
-}
-
-/// A refusal of one write, which does not end the stream.
-fn write_error(status: &Status) -> v1::WriteError {
-    let (reason, metadata) = match status.get_details_error_info() {
-        Some(info) => (info.reason, info.metadata),
-        None => Default::default(),
-    };
-    v1::WriteError {
-        code: status.code().into(),
-        reason,
-        message: status.message().to_owned(),
-        metadata,
+fn target_of(batch: &AppendBatch) -> Target<'_> {
+    let request = batch.request();
+    Target {
+        message: Some(&request.message),
+        fence: request.right.needed_fence(),
+        effect: Effect::Nothing,
     }
 }

@@ -51,18 +51,18 @@ fn bad_writes() -> Vec<(&'static str, Option<Write>)> {
         ),
         (
             "block.block_id",
-            Some(Write::AddContent(v1::AddContentRequest {
+            Some(Write::AddContent(Box::new(v1::AddContentRequest {
                 message_id: message_id(),
                 block: Some(named("a:b", text_block("x"))),
                 ..Default::default()
-            })),
+            }))),
         ),
         (
             "block",
-            Some(Write::UpdateContent(v1::UpdateContentRequest {
+            Some(Write::UpdateContent(Box::new(v1::UpdateContentRequest {
                 message_id: message_id(),
                 ..Default::default()
-            })),
+            }))),
         ),
         (
             "name",
@@ -73,19 +73,19 @@ fn bad_writes() -> Vec<(&'static str, Option<Write>)> {
         ),
         (
             "task_type",
-            Some(Write::StartTask(v1::StartTaskRequest {
+            Some(Write::StartTask(Box::new(v1::StartTaskRequest {
                 message_id: message_id(),
                 ..Default::default()
-            })),
+            }))),
         ),
         (
             "progress",
-            Some(Write::UpdateTask(v1::UpdateTaskRequest {
+            Some(Write::UpdateTask(Box::new(v1::UpdateTaskRequest {
                 message_id: message_id(),
                 task_id: task_id(),
                 progress: Some(f64::NAN),
                 ..Default::default()
-            })),
+            }))),
         ),
         (
             "reason",
