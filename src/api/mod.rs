@@ -1,6 +1,7 @@
 //! The doors: what comes in is parsed, the engine is called, the answer is
 //! converted. One table says what an error means outside.
 
+pub mod bundle;
 pub mod deadline;
 pub mod grpc;
 pub mod stall;

@@ -16,7 +16,7 @@ use http_body::{Body, Frame};
 use tokio_stream::{Once, Stream, StreamExt};
 use tonic::{Response, Status};
 
-use super::status;
+use super::{bundle::Bundle, status};
 
 /// What is ready is gathered until it has so many bytes: HTTP/2 and the system
 /// are called once for all of it.
@@ -45,21 +45,38 @@ struct Promised(Arc<Mutex<Option<WatchBody>>>);
 #[derive(Clone, Copy)]
 pub(super) struct Rewrite(pub(super) fn(Bytes) -> Bytes);
 
-/// Answers with chunks of frames as gRPC sends them, or as they are rewritten.
-pub(super) fn answer<T>(
-    rewrite: Option<Rewrite>,
-    chunks: impl Stream<Item = Result<Bytes, Status>> + Send + 'static,
-) -> Response<Unsent<T>> {
-    let error = Status::internal("nobody took the frames of a watch");
-    let mut response = Response::new(tokio_stream::once(Err(error)));
-    match rewrite {
-        None => promise(response.extensions_mut(), chunks),
-        Some(Rewrite(rewrite)) => {
-            let chunks = chunks.map(move |chunk| chunk.map(rewrite));
-            promise(response.extensions_mut(), chunks);
+/// The way from a watch to its client.
+pub(super) struct Way {
+    rewrite: Rewrite,
+    bundle: Bundle,
+}
+
+impl Way {
+    /// The way that a request came, by its extensions.
+    pub(super) fn of(extensions: &Extensions) -> Self {
+        let rewrite = extensions.get().copied();
+        let bundle = extensions.get().cloned();
+        Self {
+            rewrite: rewrite.unwrap_or(Rewrite(|chunk| chunk)),
+            bundle: bundle.unwrap_or_default(),
         }
     }
-    response
+
+    /// Answers with chunks of frames as gRPC sends them, or as they are rewritten.
+    pub(super) fn answer<T>(
+        self,
+        chunks: impl Stream<Item = Result<Bytes, Status>> + Send + 'static,
+    ) -> Response<Unsent<T>> {
+        let error = Status::internal("nobody took the frames of a watch");
+        let mut response = Response::new(tokio_stream::once(Err(error)));
+        let Self { rewrite, bundle } = self;
+        let chunks = chunks.map(move |chunk| {
+            bundle.expect_more();
+            chunk.map(rewrite.0)
+        });
+        promise(response.extensions_mut(), chunks);
+        response
+    }
 }
 
 /// Makes chunks of frames the body of the response that has these extensions.

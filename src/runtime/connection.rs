@@ -3,7 +3,7 @@
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -14,8 +14,10 @@ use tokio::{
 };
 use tokio_stream::Stream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
 use tracing::{debug, warn};
+
+use crate::api::bundle::Bundle;
 
 /// How long to leave the listener alone when it can't accept. The usual reason
 /// is that file descriptors have run out, and asking again at once only burns
@@ -36,7 +38,7 @@ pub(super) fn accept(
                     if let Err(error) = stream.set_nodelay(true) {
                         debug!(%peer, %error, "setting TCP_NODELAY failed");
                     }
-                    yield Ok(Connection { stream, cut: Box::pin(cut.clone().cancelled_owned()) });
+                    yield Ok(Connection::new(stream, &cut));
                 }
                 Err(error) => {
                     warn!(%error, "accepting a connection failed, will retry");
@@ -51,6 +53,32 @@ pub(super) fn accept(
 pub(super) struct Connection {
     stream: TcpStream,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    bundle: Bundle,
+    /// It has let others run, and sends now.
+    has_waited: bool,
+}
+
+impl Connection {
+    fn new(stream: TcpStream, cut: &CancellationToken) -> Self {
+        Self {
+            stream,
+            cut: Box::pin(cut.clone().cancelled_owned()),
+            bundle: Bundle::default(),
+            has_waited: false,
+        }
+    }
+
+    /// Lets everything run that can run before something is sent, once, if that
+    /// will probably add to it: a task that wakes itself comes after the others.
+    fn poll_others(&mut self, context: &Context<'_>) -> Poll<()> {
+        let expects_more = self.bundle.take_expected();
+        if !expects_more || self.has_waited {
+            return Poll::Ready(());
+        }
+        self.has_waited = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
 }
 
 impl AsyncRead for Connection {
@@ -74,10 +102,12 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_others(context));
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.has_waited = false;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
@@ -90,6 +120,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_others(context));
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
@@ -99,18 +130,18 @@ impl AsyncWrite for Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Bundle;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+    fn connect_info(&self) -> Bundle {
+        self.bundle.clone()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
+    use std::{pin::pin, task::Waker};
 
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio_stream::StreamExt;
 
     use super::*;
@@ -128,6 +159,32 @@ mod tests {
         cut.cancel();
         let error = read.await.unwrap().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+    }
+
+    #[tokio::test]
+    async fn what_others_will_add_is_waited_for_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let _client = TcpStream::connect(address).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = Connection::new(stream, &CancellationToken::new());
+        let mut context = Context::from_waker(Waker::noop());
+        let mut connection = Pin::new(&mut connection);
+        let mut writes = |connection: &mut Pin<&mut Connection>| {
+            let write = connection.as_mut().poll_write(&mut context, b"x");
+            write.is_ready()
+        };
+
+        assert!(writes(&mut connection));
+        let bundle = connection.connect_info();
+        for _ in 0..2 {
+            bundle.expect_more();
+            assert!(!writes(&mut connection));
+            bundle.expect_more();
+            assert!(writes(&mut connection), "others that come meanwhile");
+            connection.flush().await.unwrap();
+            assert!(writes(&mut connection), "nobody else comes");
+        }
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use super::{Answer, fields, open};
 use crate::{
     api::{
         status::{from_engine, invalid},
-        watch_body::{self, Rewrite, Unsent},
+        watch_body::{Unsent, Way},
     },
     domain::ids::{MessageId, SessionId},
     engine::{Engine, SessionPlace, WatchRequest},
@@ -25,7 +25,7 @@ pub(super) fn watch_session(
     engine: &Engine,
     request: Request<v1::WatchSessionRequest>,
 ) -> Answer<SessionFrames> {
-    let rewrite = request.extensions().get::<Rewrite>().copied();
+    let way = Way::of(request.extensions());
     let (principal, request) = open(request);
     let session = fields::id("session_id", &request.session_id, SessionId::parse)?;
     let resume = match request.resume_token.as_str() {
@@ -38,11 +38,11 @@ pub(super) fn watch_session(
     };
     let frames = engine.watch_session(principal, session, resume);
     let chunks = frames.map(|frame| frame.map(Bytes::from).map_err(from_engine));
-    Ok(watch_body::answer(rewrite, chunks))
+    Ok(way.answer(chunks))
 }
 
 pub(super) fn watch(engine: &Engine, request: Request<v1::WatchMessageRequest>) -> Answer<Frames> {
-    let rewrite = request.extensions().get::<Rewrite>().copied();
+    let way = Way::of(request.extensions());
     let (principal, request) = open(request);
     let types = request.event_types.iter().map(|event_type| {
         match fields::known("event_types", *event_type)? {
@@ -68,5 +68,5 @@ pub(super) fn watch(engine: &Engine, request: Request<v1::WatchMessageRequest>) 
     };
     let steps = engine.watch(request);
     let chunks = steps.map(|step| step.map(Bytes::from).map_err(from_engine));
-    Ok(watch_body::answer(rewrite, chunks))
+    Ok(way.answer(chunks))
 }
