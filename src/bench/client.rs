@@ -142,6 +142,7 @@ impl Client {
     pub(super) async fn load(&self, message: &str) -> Result<v1::Message, BenchError> {
         let request = v1::GetMessageRequest {
             message_id: message.to_owned(),
+            ..Default::default()
         };
         let response = self.messages.clone().get_message(request).await?;
         Ok(response.into_inner().message.unwrap_or_default())

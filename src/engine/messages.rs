@@ -183,6 +183,16 @@ impl Engine {
         self.view(loaded.message).await
     }
 
+    /// The same for somebody who needs no more of its text than its blocks hold.
+    pub async fn message_without_text(
+        &self,
+        principal: &Principal,
+        id: &MessageId,
+    ) -> Result<View, EngineError> {
+        let loaded = self.load_for(principal, id).await?;
+        Ok(View::without_text(loaded.message))
+    }
+
     /// A message, and how it lies in Redis.
     pub async fn inspect(
         &self,

@@ -17,9 +17,17 @@ pub struct View {
 }
 
 impl View {
+    pub(super) fn without_text(message: Message) -> Self {
+        Self {
+            message,
+            text: String::new(),
+            is_truncated: false,
+        }
+    }
+
     /// The message for clients, cut to fit into one frame.
     pub fn to_v1(self) -> v1::Message {
-        message_to_v1(&self.message, self.text, self.is_truncated)
+        message_to_v1(self.message, self.text, self.is_truncated)
     }
 }
 

@@ -21,6 +21,11 @@ use crate::{
 
 /// A block for clients and for the store.
 pub fn block_to_v1(block: &Block) -> v1::ContentBlock {
+    block_into_v1(block.clone())
+}
+
+/// The same, of a block whose content need not be copied.
+pub fn block_into_v1(block: Block) -> v1::ContentBlock {
     v1::ContentBlock {
         block_id: block.id.to_string(),
         state: match block.state {
@@ -39,10 +44,10 @@ pub fn block_to_v1(block: &Block) -> v1::ContentBlock {
             .as_ref()
             .map(TaskId::to_string)
             .unwrap_or_default(),
-        error: block.error.clone().unwrap_or_default(),
+        error: block.error.unwrap_or_default(),
         create_time: Some(time_to_v1(block.create_time)),
         update_time: Some(time_to_v1(block.update_time)),
-        content: block.content.as_ref().map(content_to_v1),
+        content: block.content.map(content_to_v1),
     }
 }
 
@@ -139,22 +144,22 @@ pub fn reference_from_v1(reference: v1::ContentRef) -> Result<ContentRef, Malfor
 macro_rules! source_to_v1 {
     ($module:ident, $body:expr) => {
         Some(match $body {
-            Body::Inline(text) => v1::$module::Source::Text(text.clone()),
-            Body::Stored(reference) => v1::$module::Source::ContentRef(reference_to_v1(reference)),
+            Body::Inline(text) => v1::$module::Source::Text(text),
+            Body::Stored(reference) => v1::$module::Source::ContentRef(reference_to_v1(&reference)),
         })
     };
 }
 
-fn content_to_v1(content: &Content) -> V1 {
+fn content_to_v1(content: Content) -> V1 {
     match content {
         Content::Textual(textual) => textual_to_v1(textual),
         Content::Media(media) => media_to_v1(media),
     }
 }
 
-fn textual_to_v1(textual: &Textual) -> V1 {
-    let body = &textual.body;
-    match textual.kind.clone() {
+fn textual_to_v1(textual: Textual) -> V1 {
+    let Textual { kind, body } = textual;
+    match kind {
         TextKind::Text => V1::Text(v1::TextContent {
             source: source_to_v1!(text_content, body),
         }),
@@ -200,7 +205,7 @@ macro_rules! media_source_to_v1 {
     };
 }
 
-fn media_to_v1(media: &Media) -> V1 {
+fn media_to_v1(media: Media) -> V1 {
     let Media {
         kind,
         source,
@@ -211,7 +216,7 @@ fn media_to_v1(media: &Media) -> V1 {
         height,
         duration,
         size,
-    } = media.clone();
+    } = media;
     let size = i64::try_from(size).unwrap_or(i64::MAX);
     let duration = duration.map(|duration| Duration {
         seconds: duration.num_seconds(),

@@ -3,13 +3,13 @@
 use prost::Message as _;
 
 use super::{
-    content::block_to_v1,
+    content::{block_into_v1, block_to_v1},
     task::{task_of_message_to_v1, task_to_v1},
     values::{metadata_to_v1, time_to_v1},
 };
 use crate::{
     domain::{
-        content::{Block, ContentRef},
+        content::{Block, Content, ContentRef},
         ids::MessageId,
         limits,
         message::{EndReason, Message, MessageState, Role},
@@ -27,19 +27,25 @@ const FRAME_RESERVE: usize = 4 * 1024;
 ///
 /// `text` has the text of each TEXT block, also of those kept out of line;
 /// `text_truncated` says that there is more of it.
-pub fn message_to_v1(message: &Message, text: String, text_truncated: bool) -> v1::Message {
+pub fn message_to_v1(mut message: Message, text: String, text_truncated: bool) -> v1::Message {
+    let content = message.blocks.iter().map(inline_size).sum::<usize>() + text.len();
+    let fits = content + limits::BESIDE_CONTENT_BYTES_MAX + FRAME_RESERVE < limits::FRAME_BYTES_MAX;
+    let blocks = match fits {
+        true => message.blocks.drain(..).map(block_into_v1).collect(),
+        false => message.blocks.iter().map(block_to_v1).collect(),
+    };
     let mut sent = v1::Message {
         message_id: message.id.to_string(),
         session_id: message.session.to_string(),
         role: role_to_v1(message.role).into(),
         state: state_to_v1(message.state).into(),
-        blocks: message.blocks.iter().map(block_to_v1).collect(),
+        blocks,
         text,
         text_truncated,
         tasks: message
             .tasks
             .iter()
-            .map(|task| task_of_message_to_v1(task, message))
+            .map(|task| task_of_message_to_v1(task, &message))
             .collect(),
         metadata: metadata_to_v1(&message.metadata),
         parent_message_id: message
@@ -69,7 +75,7 @@ pub fn message_to_v1(message: &Message, text: String, text_truncated: bool) -> v
         sequence: message.head.sequence,
         cursor: message.head.to_string(),
     };
-    fit(&mut sent, message);
+    fit(&mut sent, &message);
     sent
 }
 
@@ -79,14 +85,15 @@ pub fn size_beside_content<'a>(
     tasks: impl Iterator<Item = &'a Task>,
 ) -> usize {
     let blocks = blocks.map(|block| {
-        let content = block
-            .content
-            .as_ref()
-            .map_or(0, |content| content.inline_size());
-        block_to_v1(block).encoded_len().saturating_sub(content)
+        let block_len = block_to_v1(block).encoded_len();
+        block_len.saturating_sub(inline_size(block))
     });
     let tasks = tasks.map(|task| task_to_v1(task).encoded_len());
     blocks.chain(tasks).sum()
+}
+
+fn inline_size(block: &Block) -> usize {
+    block.content.as_ref().map_or(0, Content::inline_size)
 }
 
 /// Makes `sent` fit into a frame.
@@ -97,9 +104,7 @@ fn fit(sent: &mut v1::Message, message: &Message) {
         return;
     }
     let mut largest: Vec<_> = message.blocks.iter().enumerate().collect();
-    largest.sort_by_key(|(_, block)| {
-        std::cmp::Reverse(block.content.as_ref().map_or(0, |c| c.inline_size()))
-    });
+    largest.sort_by_key(|(_, block)| std::cmp::Reverse(inline_size(block)));
     for (index, block) in largest {
         if size <= room {
             return;

@@ -139,6 +139,7 @@ impl Client {
     pub(super) async fn message(&self, message_id: &str) -> Result<v1::Message, CallError> {
         let request = v1::GetMessageRequest {
             message_id: message_id.to_owned(),
+            ..Default::default()
         };
         let answer = self
             .repeat(request, |client, request| async move {

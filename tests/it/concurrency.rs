@@ -77,7 +77,7 @@ fn state_of(events: &[v1::Event]) -> v1::Message {
     let folded = fold(events);
     let contents = folded.text_blocks().filter_map(|b| b.content.as_ref());
     let text: String = contents.filter_map(|content| content.text()).collect();
-    message_to_v1(&folded, text, false)
+    message_to_v1(folded, text, false)
 }
 
 /// The log adds up to what GetMessage answers, field by field.

@@ -6,6 +6,36 @@ use tonic::Code;
 use crate::support::{World, named, object, open, refusal, text_block};
 
 #[tokio::test]
+async fn a_message_is_read_without_what_is_not_asked_for() {
+    let world = World::start().await;
+    world.a().message("m").await;
+    world.a().append("m", "text").await.unwrap();
+    let whole = world.b().get("m").await.unwrap();
+    let read = async |paths: &[&str]| {
+        let request = v1::GetMessageRequest {
+            message_id: "m".into(),
+            read_mask: Some(prost_types::FieldMask {
+                paths: paths.iter().map(|&path| path.into()).collect(),
+            }),
+        };
+        let response = world.b().messages.clone().get_message(request).await;
+        response.unwrap().into_inner().message.unwrap()
+    };
+    assert_eq!(read(&["*"]).await, whole);
+    let expected = v1::Message {
+        blocks: whole.blocks.clone(),
+        cursor: whole.cursor.clone(),
+        ..Default::default()
+    };
+    assert_eq!(read(&["cursor", "blocks"]).await, expected);
+    let expected = v1::Message {
+        text: whole.text.clone(),
+        ..Default::default()
+    };
+    assert_eq!(read(&["text"]).await, expected);
+}
+
+#[tokio::test]
 async fn a_message_is_created_once_and_found_after_that() {
     let world = World::start().await;
     let clients = world.a();

@@ -44,6 +44,7 @@ macro_rules! requests {
             },
             v1::GetMessageRequest {
                 message_id: "m".into(),
+                ..Default::default()
             },
             v1::ListMessagesRequest {
                 session_id: "s".into(),

@@ -173,6 +173,7 @@ async fn make_sessions(caller: Caller) -> usize {
         };
         let get = v1::GetMessageRequest {
             message_id: message.message_id.clone(),
+            ..Default::default()
         };
         if caller.send(create).await && caller.send(message).await {
             caller.send(get).await;

@@ -125,7 +125,8 @@ async fn what_is_another_users_cannot_be_told_from_what_does_not_exist() {
     assert_unknown!(
         stranger,
         |id| v1::GetMessageRequest {
-            message_id: message(id)
+            message_id: message(id),
+            ..Default::default()
         },
         |id| v1::AppendTextRequest {
             message_id: message(id),

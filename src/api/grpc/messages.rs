@@ -7,7 +7,9 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    Answer, fields, open, page_token, result,
+    Answer, fields, open, page_token,
+    read_mask::ReadMask,
+    result,
     servers::message_service_server::MessageService,
     watch::{self, Frames},
     write_stream::{self, Acks},
@@ -67,9 +69,14 @@ impl MessageService for Messages {
     ) -> Answer<v1::GetMessageResponse> {
         let (principal, request) = open(request);
         let id = fields::id("message_id", &request.message_id, MessageId::parse)?;
-        let view = self.0.message(&principal, &id).await.map_err(from_engine)?;
+        let mask = ReadMask::of_message(request.read_mask)?;
+        let view = match mask.has("text") {
+            true => self.0.message(&principal, &id).await,
+            false => self.0.message_without_text(&principal, &id).await,
+        };
+        let message = view.map_err(from_engine)?.to_v1();
         Ok(Response::new(v1::GetMessageResponse {
-            message: Some(view.to_v1()),
+            message: Some(mask.apply(message)),
         }))
     }
 

@@ -9,6 +9,7 @@ mod fields;
 mod messages;
 mod notices;
 mod page_token;
+mod read_mask;
 mod sessions;
 mod tasks;
 mod watch;

@@ -80,7 +80,7 @@ impl TaskService for Tasks {
         let id = fields::id("task_id", &request.task_id, TaskId::parse)?;
         let view = self
             .0
-            .message(&principal, &message)
+            .message_without_text(&principal, &message)
             .await
             .map_err(from_engine)?;
         let task = find(&view.message, &id)
@@ -103,7 +103,7 @@ impl TaskService for Tasks {
         let after = page_token::read(&request.page_token, TaskId::parse)?;
         let view = self
             .0
-            .message(&principal, &message)
+            .message_without_text(&principal, &message)
             .await
             .map_err(from_engine)?;
 

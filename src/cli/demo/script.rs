@@ -158,6 +158,7 @@ impl<'a> Script<'a> {
         };
         let message = GetMessageRequest {
             message_id: self.message_id.clone(),
+            ..Default::default()
         };
         self.b.messages.clone().get_message(message).await?;
         for update in [halfway, done] {
@@ -200,7 +201,10 @@ impl<'a> Script<'a> {
             .into_inner()
             .events;
         let logged: Vec<u64> = events.iter().map(|event| event.sequence).collect();
-        let message = GetMessageRequest { message_id };
+        let message = GetMessageRequest {
+            message_id,
+            ..Default::default()
+        };
         let message = self
             .a
             .messages

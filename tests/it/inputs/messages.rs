@@ -1,6 +1,6 @@
 //! Rows for what reads, erases and inspects messages.
 
-use prost_types::Duration;
+use prost_types::{Duration, FieldMask};
 use throughline::proto as v1;
 
 use super::table::Table;
@@ -12,12 +12,7 @@ pub(super) async fn rows(table: &mut Table) {
     watch_message(table).await;
     cleanup_messages(table).await;
 
-    let good = v1::GetMessageRequest {
-        message_id: "m".into(),
-    };
-    table
-        .required_id("message_id", &good, |r| &mut r.message_id)
-        .await;
+    get_message(table).await;
     let good = v1::DeleteMessageRequest {
         message_id: "m".into(),
     };
@@ -30,6 +25,25 @@ pub(super) async fn rows(table: &mut Table) {
     table
         .required_id("message_id", &good, |r| &mut r.message_id)
         .await;
+}
+
+async fn get_message(table: &mut Table) {
+    let good = v1::GetMessageRequest {
+        message_id: "m".into(),
+        ..Default::default()
+    };
+    table
+        .required_id("message_id", &good, |r| &mut r.message_id)
+        .await;
+    for path in ["", "nothing", "blocks.text", "text,blocks"] {
+        let request = v1::GetMessageRequest {
+            read_mask: Some(FieldMask {
+                paths: vec!["text".into(), path.into()],
+            }),
+            ..good.clone()
+        };
+        table.row("read_mask", "no field", request).await;
+    }
 }
 
 async fn list_messages(table: &mut Table) {

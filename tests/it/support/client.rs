@@ -172,6 +172,7 @@ impl Clients {
     pub async fn get(&self, message: &str) -> Result<v1::Message> {
         let request = v1::GetMessageRequest {
             message_id: message.into(),
+            ..Default::default()
         };
         let response = self.messages.clone().get_message(request).await?;
         Ok(response.into_inner().message.unwrap())

@@ -70,6 +70,7 @@ async fn a_call_in_protobuf_answers_in_protobuf() {
     let world = ended_message().await;
     let request = v1::GetMessageRequest {
         message_id: "m".into(),
+        ..Default::default()
     };
     let answer = call(&world, GET, "application/proto", &request.encode_to_vec()).await;
     let message = v1::GetMessageResponse::decode(&answer.body[..]).unwrap();
@@ -167,6 +168,7 @@ async fn grpc_web_carries_the_status_after_the_frames() {
 
     let request = v1::GetMessageRequest {
         message_id: "x".into(),
+        ..Default::default()
     };
     let body = envelope(&request.encode_to_vec());
     let answer = call(&world, GET, "application/grpc-web+proto", &body).await;

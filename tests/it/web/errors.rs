@@ -56,12 +56,12 @@ async fn each_error_has_the_reason_of_grpc() {
 
     refusals! { world:
         404 "SESSION_NOT_FOUND" "GET" "sessions/x" {} = v1::GetSessionRequest { session_id: "x".into() };
-        404 "MESSAGE_NOT_FOUND" "GET" "messages/x" {} = v1::GetMessageRequest { message_id: "x".into() };
+        404 "MESSAGE_NOT_FOUND" "GET" "messages/x" {} = v1::GetMessageRequest { message_id: "x".into(), ..Default::default() };
         404 "TASK_NOT_FOUND" "GET" "messages/m/tasks/x" {} = v1::GetTaskRequest { message_id: "m".into(), task_id: "x".into() };
         404 "BLOCK_NOT_FOUND" "GET" "messages/m/content/x" {} = v1::ReadContentRequest { message_id: "m".into(), block_id: "x".into(), ..Default::default() };
         404 "CONTENT_NOT_FOUND" "GET" "content/x" {} = v1::ReadContentRequest { content_id: "x".into(), ..Default::default() };
         400 "INVALID_FIELD" "GET" "sessions?page_size=-1&user_id=u" {} = v1::ListSessionsRequest { user_id: "u".into(), page_size: -1, ..Default::default() };
-        400 "INVALID_FIELD" "GET" "messages/a%20b" {} = v1::GetMessageRequest { message_id: "a b".into() };
+        400 "INVALID_FIELD" "GET" "messages/a%20b" {} = v1::GetMessageRequest { message_id: "a b".into(), ..Default::default() };
         400 "INVALID_FIELD" "POST" "messages/m/append" {"delta": ""} = v1::AppendTextRequest { message_id: "m".into(), ..Default::default() };
         409 "SESSION_EXISTS" "POST" "sessions" {"session_id": "s", "user_id": "other"} = v1::CreateSessionRequest { session_id: "s".into(), user_id: "other".into(), ..Default::default() };
         409 "SESSION_CLOSED" "POST" "sessions/closed/messages" {"role": "user"} = v1::CreateMessageRequest { session_id: "closed".into(), role: v1::Role::User.into(), ..Default::default() };

@@ -105,6 +105,18 @@ async fn the_debugging_lines(world: &World, session: &str, message: &str) {
 }
 
 #[tokio::test]
+async fn curl_reads_the_fields_that_it_names() {
+    let world = World::start().await;
+    world.a().message("m").await;
+    world.a().append("m", "once").await.unwrap();
+    let read = curl(&world, "\"$API/messages/m?read_mask=blocks,updateTime\"").await;
+    let message = read["message"].as_object().unwrap();
+    let names: Vec<_> = message.keys().collect();
+    assert_eq!(names, ["blocks", "updateTime"]);
+    assert_eq!(message["blocks"][0]["text"]["text"], "once");
+}
+
+#[tokio::test]
 async fn curl_writes_a_message_and_runs_a_task_in_it() {
     let world = World::start().await;
     world.a().session("s").await;
