@@ -178,24 +178,27 @@ const TICKS: usize = 150;
 /// Message start and start of the block, the deltas, and the end.
 const LAST: u64 = (TICKS * TICK_EVENTS) as u64 + 3;
 const GROWTH_MAX_KIB: usize = 64 * 1024;
-/// The machine may run other tests meanwhile: what comes in between may be so
-/// long, and one round of a few without it will do.
+/// The machine may run other tests meanwhile, which only ever adds to a run: the
+/// quietest runs of a few are compared, and so much may still have been added.
 const NOISE_MS: i64 = 20;
 const ROUNDS: usize = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fast_watchers_do_not_notice_slow_and_stopped_ones() {
     let redis = Redis::start();
+    let (mut alone_ms, mut among_ms) = (i64::MAX, i64::MAX);
     for round in 1..=ROUNDS {
         let alone = Scene::run(&redis, &format!("alone_{round}"), 0, 0).await;
         let among = Scene::run(&redis, &format!("among_{round}"), SLOW, STOPPED).await;
         println!("alone {alone:?}, among slow ones {among:?}");
         assert!(among.growth_kib <= GROWTH_MAX_KIB, "{among:?}");
-        if among.p99_ms <= 2 * alone.p99_ms + NOISE_MS {
+        alone_ms = alone_ms.min(alone.p99_ms);
+        among_ms = among_ms.min(among.p99_ms);
+        if among_ms <= 2 * alone_ms + NOISE_MS {
             return;
         }
     }
-    panic!("the fast ones were later in each of {ROUNDS} rounds");
+    panic!("the fast ones had {alone_ms} ms alone, {among_ms} ms among slow ones");
 }
 
 /// What a run has shown.
