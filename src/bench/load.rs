@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use indicatif::ProgressBar;
+use prost_types::FieldMask;
 
 use super::{
     BenchError, Scale,
@@ -70,15 +71,20 @@ async fn load_large(
     redis
         .call(&[b"HSET", b"bare:large", b"text", text.as_bytes()])
         .await?;
-    let (mut ratios, mut loads, mut reads) = Default::default();
+    let masks = [&[][..], &["blocks", "cursor"]];
+    let (mut ratios, mut loads, mut reads) = <(_, [Samples; 2], _)>::default();
     for _ in 0..scale.rounds {
-        let (mut round_loads, mut round_reads) = (Samples::default(), Samples::default());
+        let (mut round_loads, mut round_reads) = <([Samples; 2], _)>::default();
         for _ in 0..scale.calls.div_ceil(100) {
-            round_loads.push(time_load(&connection, &message).await?);
-            round_reads.push(time_hgetall(&mut redis).await?);
+            for (mask, round_loads) in masks.iter().zip(&mut round_loads) {
+                round_loads.push(time_load(&connection, &message, mask).await?);
+            }
+            Samples::push(&mut round_reads, time_hgetall(&mut redis).await?);
         }
-        Samples::push(&mut ratios, round_loads.median() / round_reads.median());
-        Samples::append(&mut loads, round_loads);
+        Samples::push(&mut ratios, round_loads[0].median() / round_reads.median());
+        for (loads, round_loads) in loads.iter_mut().zip(round_loads) {
+            loads.append(round_loads);
+        }
         Samples::append(&mut reads, round_reads);
         bar.inc(1);
     }
@@ -91,16 +97,27 @@ async fn load_large(
         key: "load_1mb",
         title: "load of a message with 1 MB of text, one at a time".to_owned(),
         columns: vec!["p50_ms", "p99_ms"],
-        rows: vec![row("get_message", &loads), row("hgetall", &reads)],
+        rows: vec![
+            row("get_message", &loads[0]),
+            row("get_message, blocks alone", &loads[1]),
+            row("hgetall", &reads),
+        ],
     });
     Ok(())
 }
 
 /// Neither answer is decoded, here and in [`time_hgetall`]: what is compared is how
 /// long it takes until all of it is there.
-async fn time_load(connection: &Connection, message: &str) -> Result<f64, BenchError> {
+async fn time_load(
+    connection: &Connection,
+    message: &str,
+    mask: &[&str],
+) -> Result<f64, BenchError> {
     let request = v1::GetMessageRequest {
         message_id: message.to_owned(),
+        read_mask: Some(FieldMask {
+            paths: mask.iter().map(|field| (*field).to_owned()).collect(),
+        }),
     };
     let begin = Instant::now();
     let mut answer = connection.ask("GetMessage", &request).await?;

@@ -1,5 +1,5 @@
-//! Many messages, each with a producer that has a stream of its own and with one
-//! watcher, at the pace of models that speak.
+//! Many messages, each with one watcher, at the pace of models that speak: written
+//! by a few backends, or each by a producer with a stream of its own.
 
 use std::{
     sync::{
@@ -31,8 +31,14 @@ use crate::proto::{
     self as v1, event::Payload, watch_message_response::Frame, write_message_request::Write,
 };
 
-/// How live events come from Redis.
-const MODES: [&str; 2] = ["lanes", "push"];
+/// How live events come from Redis, how many streams of writes there are, and what
+/// that is called; none for one a message.
+const MODES: [(&str, Option<usize>, &str); 4] = [
+    ("lanes", Some(CONNECTIONS), "lanes"),
+    ("push", Some(CONNECTIONS), "push"),
+    ("lanes", None, "lanes, a stream of writes each"),
+    ("push", None, "push, a stream of writes each"),
+];
 const EVENTS_PER_MESSAGE_PER_S: usize = 30;
 const TICK: Duration = Duration::from_millis(1);
 const CONNECTIONS: usize = 8;
@@ -50,16 +56,18 @@ pub(super) async fn measure(
         key: "many_messages",
         title: format!(
             "{messages} messages with a watcher each, {EVENTS_PER_MESSAGE_PER_S} events a second \
-             in each: nothing lost"
+             in each, written on {CONNECTIONS} streams: nothing lost"
         ),
         columns: vec!["per_s", "p50_ms", "p99_ms", "redis_cores", "service_cores"],
         rows: Vec::new(),
     };
     bar.set_length(MODES.len() as u64);
-    for mode in MODES {
-        let stage = Stage::set_with(&["--tail", mode]).await?;
-        let (run, ages) = Scene::set(stage, messages).await?.run(scale).await?;
-        table.rows.push((mode.to_owned(), row(&run, &ages)));
+    for (tail, streams, name) in MODES {
+        let stage = Stage::set_with(&["--tail", tail]).await?;
+        let streams = streams.unwrap_or(messages);
+        let mut scene = Scene::set(stage, messages, streams).await?;
+        let (run, ages) = scene.run(scale).await?;
+        table.rows.push((name.to_owned(), row(&run, &ages)));
         bar.inc(1);
     }
     report.table(table);
@@ -78,15 +86,22 @@ fn row(run: &Run, ages: &Samples) -> Vec<f64> {
 
 struct Scene {
     stage: Stage,
-    /// Messages and the streams that they are written on.
-    writers: Vec<(String, Outgoing)>,
+    messages: Vec<String>,
+    /// Each writes every so manieth message.
+    writers: Vec<Writer>,
     acknowledged: Arc<AtomicU64>,
     acks: JoinSet<Result<(), BenchError>>,
     watches: Vec<(Incoming, u64)>,
 }
 
+/// A stream of writes, and what goes out on it next.
+struct Writer {
+    stream: Outgoing,
+    appends: BytesMut,
+}
+
 impl Scene {
-    async fn set(stage: Stage, messages: usize) -> Result<Self, BenchError> {
+    async fn set(stage: Stage, messages: usize, streams: usize) -> Result<Self, BenchError> {
         let client = stage.client().await?;
         let mut connections = Vec::new();
         for _ in 0..CONNECTIONS {
@@ -94,6 +109,7 @@ impl Scene {
         }
         let mut scene = Self {
             stage,
+            messages: Vec::new(),
             writers: Vec::new(),
             acknowledged: Arc::default(),
             acks: JoinSet::new(),
@@ -107,8 +123,15 @@ impl Scene {
                 .await?;
             let place = caught_up(&mut watch).await?;
             scene.watches.push((watch, place));
-            let (outgoing, incoming) = connection.call("WriteMessage").await?;
-            scene.writers.push((message, outgoing));
+            scene.messages.push(message);
+        }
+        for number in 0..streams {
+            let connection = &connections[number % CONNECTIONS];
+            let (stream, incoming) = connection.call("WriteMessage").await?;
+            scene.writers.push(Writer {
+                stream,
+                appends: BytesMut::new(),
+            });
             let acknowledged = scene.acknowledged.clone();
             scene.acks.spawn(count_acks(incoming, acknowledged));
         }
@@ -156,14 +179,14 @@ impl Scene {
     /// Events that each message gets in so many ticks.
     fn sent_to_each(&self, ticks: usize) -> Vec<u64> {
         let total = ticks * self.per_tick();
-        let each = |number| (total + self.writers.len() - 1 - number) / self.writers.len();
-        (0..self.writers.len())
+        let each = |number| (total + self.messages.len() - 1 - number) / self.messages.len();
+        (0..self.messages.len())
             .map(|number| each(number) as u64)
             .collect()
     }
 
     fn per_tick(&self) -> usize {
-        let per_s = self.writers.len() * EVENTS_PER_MESSAGE_PER_S;
+        let per_s = self.messages.len() * EVENTS_PER_MESSAGE_PER_S;
         (per_s / 1_000).max(1)
     }
 
@@ -175,11 +198,15 @@ impl Scene {
         for _ in 0..ticks {
             timer.tick().await;
             for _ in 0..per_tick {
-                let (message, writer) = &mut self.writers[next];
-                let mut append_bytes = BytesMut::new();
-                put_message(&append(message, clock), &mut append_bytes);
-                writer.send(append_bytes.freeze())?;
-                next = (next + 1) % self.writers.len();
+                let writer = next % self.writers.len();
+                let append = append(&self.messages[next], clock);
+                put_message(&append, &mut self.writers[writer].appends);
+                next = (next + 1) % self.messages.len();
+            }
+            for Writer { stream, appends } in &mut self.writers {
+                if !appends.is_empty() {
+                    stream.send(appends.split().freeze())?;
+                }
             }
         }
         Ok(())

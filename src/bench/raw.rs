@@ -13,6 +13,8 @@ use tonic::Status;
 
 use super::{BenchError, resp::leading_number};
 
+/// Largest frame of HTTP/2 that is taken, as by clients that size it by what comes.
+const FRAME_BYTES: u32 = 1024 * 1024;
 /// Flag and length before each message.
 const PREFIX_BYTES: usize = 5;
 /// What is behind each event.
@@ -38,6 +40,7 @@ impl Connection {
         let (requests, connection) = Builder::new()
             .initial_window_size(window_bytes)
             .initial_connection_window_size(i32::MAX.cast_unsigned())
+            .max_frame_size(FRAME_BYTES)
             .handshake(stream)
             .await?;
         // It ends with the last of its streams. What fails there, they see.
