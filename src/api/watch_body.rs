@@ -70,8 +70,9 @@ impl Way {
         let error = Status::internal("nobody took the frames of a watch");
         let mut response = Response::new(tokio_stream::once(Err(error)));
         let Self { rewrite, bundle } = self;
+        let member = bundle.join();
         let chunks = chunks.map(move |chunk| {
-            bundle.expect_more();
+            member.sends();
             chunk.map(rewrite.0)
         });
         promise(response.extensions_mut(), chunks);

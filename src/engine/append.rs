@@ -107,7 +107,19 @@ impl Engine {
         };
         let mut outcomes = Vec::with_capacity(count);
         loop {
-            let settled = self.settle_batch(&batch, appended, &mut outcomes).await;
+            if let Ok(Appended::Done {
+                first,
+                block,
+                offset,
+                cancel_requested,
+            }) = appended
+            {
+                let places = batch.places(first, &block, offset, cancel_requested);
+                outcomes.extend(places.map(Ok));
+                return outcomes;
+            }
+            // Boxed, since it is large and rare, and a stream has many batches.
+            let settled = Box::pin(self.settle_batch(&batch, appended, &mut outcomes)).await;
             if !batch.skip(settled) {
                 return outcomes;
             }
@@ -120,8 +132,8 @@ impl Engine {
         appended.unwrap_or(Ok(Appended::Split))
     }
 
-    /// Answers the first of the requests that shared a call, at least one.
-    /// Returns how many.
+    /// Answers the first of the appends that shared a call which did not make them,
+    /// at least one. Returns how many.
     async fn settle_batch(
         &self,
         batch: &AppendBatch,
@@ -137,16 +149,6 @@ impl Engine {
             }
         };
         match appended {
-            Appended::Done {
-                first,
-                block,
-                offset,
-                cancel_requested,
-            } => {
-                let written = batch.places(first, &block, offset, cancel_requested);
-                outcomes.extend(written.map(Ok));
-                count
-            }
             Appended::Applied {
                 block,
                 offset,

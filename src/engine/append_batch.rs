@@ -12,8 +12,8 @@ use crate::{
     store::{Append, Delta},
 };
 
-/// More deltas than this do not go into one call: Redis does nothing else
-/// meanwhile.
+/// More deltas than this do not go into one call, whoever gathers them: Redis does
+/// nothing else meanwhile.
 const DELTAS_MAX: usize = 256;
 
 /// Appends that can share a call: they follow one another in the same block, by
@@ -146,11 +146,15 @@ impl AppendBatch {
 
     /// Leaves out so many of the first. False where nothing is left.
     pub(super) fn skip(&mut self, count: usize) -> bool {
+        if count >= self.count() {
+            return false;
+        }
         let bytes: u64 = self.lengths().take(count).sum();
         self.deltas.drain(..count);
         self.bytes -= bytes;
+        // No overflow: what is left was found to follow there.
         self.expected_offset = self.expected_offset.map(|offset| offset + bytes);
-        !self.deltas.is_empty()
+        true
     }
 
     /// The call that they share.
@@ -283,5 +287,6 @@ mod tests {
         );
         batch.add(request("m", "f", Some(15))).unwrap();
         assert!(!batch.skip(2));
+        assert!(!AppendBatch::from(request("m", "x", Some(u64::MAX))).skip(1));
     }
 }

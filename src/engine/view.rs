@@ -4,7 +4,7 @@ use super::{Engine, EngineError};
 use crate::{
     domain::{content::Content, ids::ContentId, limits, message::Message},
     proto as v1,
-    wire::message::message_to_v1,
+    wire::message::{fitted, message_to_v1},
 };
 
 /// A message with its text, of which more may be out of line than fits.
@@ -27,7 +27,13 @@ impl View {
 
     /// The message for clients, cut to fit into one frame.
     pub fn to_v1(self) -> v1::Message {
-        message_to_v1(self.message, self.text, self.is_truncated)
+        self.to_v1_of(|message| message)
+    }
+
+    /// The same of what `asked` leaves of it, which has more room then.
+    pub fn to_v1_of(self, asked: impl FnOnce(v1::Message) -> v1::Message) -> v1::Message {
+        let whole = message_to_v1(self.message, self.text, self.is_truncated);
+        fitted(asked(whole))
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) struct Connection {
     stream: TcpStream,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     bundle: Bundle,
-    /// It has let others run, and sends now.
+    /// It has let others run since it was flushed, and sends now.
     has_waited: bool,
 }
 
@@ -139,7 +139,14 @@ impl Connected for Connection {
 
 #[cfg(test)]
 mod tests {
-    use std::{pin::pin, task::Waker};
+    use std::{
+        pin::pin,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Wake,
+    };
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio_stream::StreamExt;
@@ -161,30 +168,48 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
     }
 
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     #[tokio::test]
-    async fn what_others_will_add_is_waited_for_once() {
+    async fn what_other_watches_will_add_is_waited_for_once() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let _client = TcpStream::connect(address).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         let mut connection = Connection::new(stream, &CancellationToken::new());
-        let mut context = Context::from_waker(Waker::noop());
+        let wakes = Arc::new(Wakes::default());
+        let waker = wakes.clone().into();
+        let mut context = Context::from_waker(&waker);
         let mut connection = Pin::new(&mut connection);
         let mut writes = |connection: &mut Pin<&mut Connection>| {
             let write = connection.as_mut().poll_write(&mut context, b"x");
             write.is_ready()
         };
 
-        assert!(writes(&mut connection));
         let bundle = connection.connect_info();
-        for _ in 0..2 {
-            bundle.expect_more();
+        let watch = bundle.join();
+        watch.sends();
+        assert!(writes(&mut connection), "no other watch is there");
+        let other = bundle.join();
+        for turn in 1..=2 {
+            watch.sends();
             assert!(!writes(&mut connection));
-            bundle.expect_more();
-            assert!(writes(&mut connection), "others that come meanwhile");
+            assert_eq!(wakes.0.load(Ordering::Relaxed), turn);
+            other.sends();
+            assert!(writes(&mut connection), "it has waited");
             connection.flush().await.unwrap();
-            assert!(writes(&mut connection), "nobody else comes");
+            assert!(writes(&mut connection), "nobody sends");
         }
+        drop(other);
+        watch.sends();
+        assert!(writes(&mut connection), "the other has gone");
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use prost::Message as _;
 
 use super::{
-    content::{block_into_v1, block_to_v1},
+    content::{block_from_v1, block_into_v1, block_to_v1},
     task::{task_of_message_to_v1, task_to_v1},
     values::{metadata_to_v1, time_to_v1},
 };
@@ -22,19 +22,13 @@ use crate::{
 /// below this many bytes of a frame.
 const FRAME_RESERVE: usize = 4 * 1024;
 
-/// A message for clients, cut to fit into one frame: first the text, then the
-/// blocks that fit beside it; the others by reference.
+/// A message for clients.
 ///
 /// `text` has the text of each TEXT block, also of those kept out of line;
 /// `text_truncated` says that there is more of it.
 pub fn message_to_v1(mut message: Message, text: String, text_truncated: bool) -> v1::Message {
-    let content = message.blocks.iter().map(inline_size).sum::<usize>() + text.len();
-    let fits = content + limits::BESIDE_CONTENT_BYTES_MAX + FRAME_RESERVE < limits::FRAME_BYTES_MAX;
-    let blocks = match fits {
-        true => message.blocks.drain(..).map(block_into_v1).collect(),
-        false => message.blocks.iter().map(block_to_v1).collect(),
-    };
-    let mut sent = v1::Message {
+    let blocks = message.blocks.drain(..).map(block_into_v1).collect();
+    v1::Message {
         message_id: message.id.to_string(),
         session_id: message.session.to_string(),
         role: role_to_v1(message.role).into(),
@@ -74,9 +68,7 @@ pub fn message_to_v1(mut message: Message, text: String, text_truncated: bool) -
         cancel_requested: message.cancel_requested(),
         sequence: message.head.sequence,
         cursor: message.head.to_string(),
-    };
-    fit(&mut sent, &message);
-    sent
+    }
 }
 
 /// Size in bytes of what clients see of blocks and tasks beside their content.
@@ -96,20 +88,23 @@ fn inline_size(block: &Block) -> usize {
     block.content.as_ref().map_or(0, Content::inline_size)
 }
 
-/// Makes `sent` fit into a frame.
-fn fit(sent: &mut v1::Message, message: &Message) {
+/// A message cut to fit into one frame: first the text, then the blocks that fit
+/// beside it; the others by reference.
+pub fn fitted(mut message: v1::Message) -> v1::Message {
     let room = limits::FRAME_BYTES_MAX - FRAME_RESERVE;
-    let mut size = sent.encoded_len();
+    let mut size = message.encoded_len();
     if size <= room {
-        return;
+        return message;
     }
-    let mut largest: Vec<_> = message.blocks.iter().enumerate().collect();
+    let blocks = message.blocks.iter().enumerate();
+    let blocks =
+        blocks.filter_map(|(index, block)| Some((index, block_from_v1(block.clone()).ok()?)));
+    let mut largest: Vec<_> = blocks.collect();
     largest.sort_by_key(|(_, block)| std::cmp::Reverse(inline_size(block)));
-    for (index, block) in largest {
+    for (index, mut block) in largest {
         if size <= room {
-            return;
+            return message;
         }
-        let mut block = block.clone();
         if let Some(content) = &mut block.content
             && content.inline_size() > 0
         {
@@ -120,16 +115,19 @@ fn fit(sent: &mut v1::Message, message: &Message) {
                 sha256: String::new(),
             };
             content.store_at(reference);
-            size -= sent.blocks[index].encoded_len();
-            sent.blocks[index] = block_to_v1(&block);
-            size += sent.blocks[index].encoded_len();
+            size -= message.blocks[index].encoded_len();
+            message.blocks[index] = block_into_v1(block);
+            size += message.blocks[index].encoded_len();
         }
     }
     if size > room {
-        let kept = sent.text.len().saturating_sub(size - room);
-        sent.text.truncate(sent.text.floor_char_boundary(kept));
-        sent.text_truncated = true;
+        let kept = message.text.len().saturating_sub(size - room);
+        message
+            .text
+            .truncate(message.text.floor_char_boundary(kept));
+        message.text_truncated = true;
     }
+    message
 }
 
 /// A role for clients.
@@ -194,5 +192,71 @@ pub fn reason_from_v1(reason: v1::EndReason) -> Option<EndReason> {
         v1::EndReason::WriterLost => Some(EndReason::WriterLost),
         v1::EndReason::CancelRequested => Some(EndReason::CancelRequested),
         v1::EndReason::TaskEnded => Some(EndReason::TaskEnded),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use v1::content_block::Content as V1;
+
+    use super::*;
+
+    fn block(id: usize, text: &str, metadata_bytes: usize) -> v1::ContentBlock {
+        let note = prost_types::Value {
+            kind: Some(prost_types::value::Kind::StringValue(
+                "n".repeat(metadata_bytes),
+            )),
+        };
+        let time = Some(prost_types::Timestamp::default());
+        v1::ContentBlock {
+            block_id: format!("b{id}"),
+            state: v1::BlockState::Sealed.into(),
+            content_type: v1::ContentType::Text.into(),
+            metadata: Some(prost_types::Struct {
+                fields: [("note".to_owned(), note)].into(),
+            }),
+            create_time: time,
+            update_time: time,
+            content: Some(V1::Text(v1::TextContent {
+                source: Some(v1::text_content::Source::Text(text.to_owned())),
+            })),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn the_largest_blocks_make_room_for_the_text() {
+        let text = "x".repeat(500_000);
+        let mut blocks: Vec<_> = (0..30).map(|id| block(id, "small", 45_000)).collect();
+        blocks.push(block(30, &text, 0));
+        let sent = fitted(v1::Message {
+            blocks: blocks.clone(),
+            text: text.clone(),
+            ..Default::default()
+        });
+        assert!(sent.encoded_len() <= limits::FRAME_BYTES_MAX);
+        assert_eq!(sent.text, text);
+        assert!(!sent.text_truncated);
+        assert_eq!(sent.blocks[..30], blocks[..30]);
+        let expected = Some(V1::Text(v1::TextContent {
+            source: Some(v1::text_content::Source::ContentRef(v1::ContentRef {
+                size: 500_000,
+                media_type: "text/plain".to_owned(),
+                ..Default::default()
+            })),
+        }));
+        assert_eq!(sent.blocks[30].content, expected);
+    }
+
+    #[test]
+    fn text_is_cut_where_it_does_not_fit_by_itself() {
+        let sent = fitted(v1::Message {
+            blocks: vec![block(0, &"x".repeat(1_000_000), 0)],
+            text: "ü".repeat(limits::FRAME_BYTES_MAX),
+            ..Default::default()
+        });
+        assert!(sent.encoded_len() <= limits::FRAME_BYTES_MAX);
+        assert!(sent.text_truncated);
+        assert!(sent.text.len() > limits::FRAME_BYTES_MAX - 2 * FRAME_RESERVE);
     }
 }

@@ -41,12 +41,16 @@ async fn events_are_pushed_and_not_read() {
     let world = World::pushing().await;
     text_message(&world.a()).await;
     let mut watch = open_watch(&world.b(), "m").await;
-    let reads = calls(&world, "xread").await;
+    let mut reads = None;
     for sequence in 4..104 {
         world.a().append("m", "x").await.unwrap();
         assert_eq!(watch.event().await.sequence, sequence);
+        // Who begins to listen reads once, which the first event comes after.
+        if reads.is_none() {
+            reads = Some(calls(&world, "xread").await);
+        }
     }
-    assert_eq!(calls(&world, "xread").await, reads);
+    assert_eq!(Some(calls(&world, "xread").await), reads);
 }
 
 #[tokio::test]

@@ -170,6 +170,53 @@ async fn one_stream_writes_many_messages_each_in_its_order() {
 }
 
 #[tokio::test]
+async fn what_is_refused_of_one_message_does_not_stop_another() {
+    let world = World::start().await;
+    for message in ["m", "n"] {
+        world.a().message(message).await;
+    }
+    let expecting = |message: &str, delta: &str, offset: u64| {
+        Write::AppendText(v1::AppendTextRequest {
+            expected_offset: Some(offset),
+            ..append(message, delta)
+        })
+    };
+    let mut stream = WriteStream::open(&world.a()).await;
+    for (message, delta, offset) in [
+        ("m", "ab", 0),
+        ("n", "xy", 0),
+        ("m", "wrong", 7),
+        ("n", "z", 2),
+        ("m", "c", 2),
+        ("n", "z", 2),
+        ("m", "wrong", u64::MAX),
+    ] {
+        stream.send(expecting(message, delta, offset)).await;
+    }
+    let mut outcomes = Vec::new();
+    for _ in 0..7 {
+        outcomes.push(match stream.ack().await.outcome {
+            Some(Outcome::Result(result)) => (result.sequence, result.deduplicated),
+            Some(Outcome::Error(error)) if error.reason == "OFFSET_MISMATCH" => (0, false),
+            other => panic!("{other:?}"),
+        });
+    }
+    let made = |sequence| (sequence, false);
+    let expected = [
+        made(3),
+        made(3),
+        made(0),
+        made(4),
+        made(4),
+        (4, true),
+        made(0),
+    ];
+    assert_eq!(outcomes, expected);
+    assert_eq!(world.b().get("m").await.unwrap().text, "abc");
+    assert_eq!(world.b().get("n").await.unwrap().text, "xyz");
+}
+
+#[tokio::test]
 async fn a_refused_write_does_not_end_the_stream() {
     let world = World::start().await;
     world.a().message("m").await;

@@ -22,12 +22,12 @@ const BUFFER_BYTES: usize = 1024;
 const CHUNK_BYTES: usize = 16 * 1024;
 
 /// What a call is answered with.
-pub(super) trait Answer: Send + 'static {
+pub(super) trait Encodable: Send + 'static {
     /// Adds it to what is sent.
     fn encode(self, bytes: &mut EncodeBuf<'_>);
 }
 
-impl<T: prost::Message + 'static> Answer for T {
+impl<T: prost::Message + 'static> Encodable for T {
     /// Makes room for all of it before it is written, which prost does not: a large
     /// one would be copied each time that its buffer grows.
     fn encode(self, bytes: &mut EncodeBuf<'_>) {
@@ -47,7 +47,7 @@ impl<T, U> Default for RequestCodec<T, U> {
 
 impl<T, U> Codec for RequestCodec<T, U>
 where
-    T: Answer,
+    T: Encodable,
     U: prost::Message + Name + Default + Send + 'static,
 {
     type Encode = T;
@@ -71,7 +71,7 @@ fn buffers() -> BufferSettings {
 /// Writes answers.
 pub(super) struct ResponseEncoder<T>(PhantomData<T>);
 
-impl<T: Answer> Encoder for ResponseEncoder<T> {
+impl<T: Encodable> Encoder for ResponseEncoder<T> {
     type Item = T;
     type Error = Status;
 

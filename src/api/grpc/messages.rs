@@ -70,13 +70,13 @@ impl MessageService for Messages {
         let (principal, request) = open(request);
         let id = fields::id("message_id", &request.message_id, MessageId::parse)?;
         let mask = ReadMask::of_message(request.read_mask)?;
-        let view = match mask.has("text") {
+        let view = match mask.has("text") || mask.has("text_truncated") {
             true => self.0.message(&principal, &id).await,
             false => self.0.message_without_text(&principal, &id).await,
         };
-        let message = view.map_err(from_engine)?.to_v1();
+        let view = view.map_err(from_engine)?;
         Ok(Response::new(v1::GetMessageResponse {
-            message: Some(mask.apply(message)),
+            message: Some(view.to_v1_of(|message| mask.apply(message))),
         }))
     }
 

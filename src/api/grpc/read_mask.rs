@@ -35,8 +35,7 @@ impl ReadMask {
         for path in &paths {
             let field = message.as_ref().and_then(|of| of.get_field_by_name(path));
             if field.is_none() {
-                let problem = format!("names {path:?}, which is no field of a message");
-                return Err(invalid("read_mask", problem));
+                return Err(invalid("read_mask", "names what is no field of a message"));
             }
         }
         Ok(Self(Some(paths.into_iter().collect())))

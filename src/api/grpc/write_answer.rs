@@ -3,7 +3,7 @@
 use tonic::{Status, codec::EncodeBuf};
 use tonic_types::StatusExt;
 
-use super::{codec::Answer, result};
+use super::{codec::Encodable, result};
 use crate::{
     engine::{AppendOutcome, Receipt},
     proto::{self as v1, write_ack::Outcome, write_message_response::Response},
@@ -44,7 +44,7 @@ impl WriteAnswer {
     }
 }
 
-impl Answer for WriteAnswer {
+impl Encodable for WriteAnswer {
     fn encode(self, bytes: &mut EncodeBuf<'_>) {
         match self {
             Self::Appended { index, outcome } => AppendAck {

@@ -1,13 +1,13 @@
 //! WriteMessage: writes one after the other, answered in order.
 //!
-//! While one call to Redis is under way, what arrives is gathered for the next.
+//! While Redis is busy with what was gathered, what arrives is gathered for the next
+//! time.
 //! Nothing is read ahead beyond that, so HTTP/2's own flow control is the bound
 //! on what a producer can have under way.
 
 use std::{future::poll_fn, pin::Pin, task::Poll};
 
-use async_stream::stream;
-use futures_util::StreamExt as _;
+use futures_util::stream::{self, StreamExt as _};
 use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
@@ -28,7 +28,7 @@ use crate::{
     proto::{self as v1, write_message_request::Write as V1},
 };
 
-/// Writes that are gathered for one call at most.
+/// Writes that are gathered at most before they are made.
 const GATHERED_MAX: usize = 256;
 
 pub(super) type Acks = Pin<Box<dyn Stream<Item = Result<WriteAnswer, Status>> + Send>>;
@@ -39,7 +39,7 @@ pub(super) fn acks(
     principal: Principal,
     mut requests: Streaming<v1::WriteMessageRequest>,
 ) -> Acks {
-    let answers = stream! {
+    let answers = async_stream::stream! {
         let mut notices = WriteNotices::new(&engine);
         let drain = engine.hub().drain().clone();
         let mut writer = Writer { engine, principal, index: 0 };
@@ -69,7 +69,7 @@ pub(super) fn acks(
         }
     };
     // To yield an answer by itself would cost a turn of the generator each.
-    Box::pin(answers.flat_map(tokio_stream::iter))
+    Box::pin(answers.flat_map(stream::iter))
 }
 
 /// How a stream of requests ended.
@@ -85,17 +85,17 @@ struct Gathered {
 /// What one or several requests of the stream ask for.
 enum Asked {
     Appends(AppendBatch),
-    One(One),
+    Single(Single),
 }
 
 /// What a request asks for that is no append.
-enum One {
+enum Single {
     Write(Box<Write>),
     Create(SessionId, MessageId, CreateMessage),
     Refused(Status),
 }
 
-impl One {
+impl Single {
     fn write(write: Write) -> Self {
         Self::Write(Box::new(write))
     }
@@ -139,25 +139,25 @@ impl Gathered {
         let who = || principal.clone();
         let asked = match request.write {
             None => Err(invalid("write", "must be given")),
-            Some(V1::AppendText(append)) => return self.add_append(who(), append),
+            Some(V1::AppendText(append)) => return self.add_append(principal, append),
             Some(V1::CreateMessage(create)) => writes::create_message(create)
-                .map(|(session, message, command)| One::Create(session, message, command)),
-            Some(V1::AddContent(add)) => writes::add_content(who(), *add).map(One::write),
+                .map(|(session, message, command)| Single::Create(session, message, command)),
+            Some(V1::AddContent(add)) => writes::add_content(who(), *add).map(Single::write),
             Some(V1::UpdateContent(update)) => {
-                writes::update_content(who(), *update).map(One::write)
+                writes::update_content(who(), *update).map(Single::write)
             }
-            Some(V1::PublishEvent(event)) => writes::publish_event(who(), event).map(One::write),
-            Some(V1::StartTask(start)) => writes::start_task(who(), *start).map(One::write),
-            Some(V1::UpdateTask(update)) => writes::update_task(who(), *update).map(One::write),
-            Some(V1::CancelTask(cancel)) => writes::cancel_task(who(), cancel).map(One::write),
-            Some(V1::EndMessage(end)) => writes::end_message(who(), end).map(One::write),
+            Some(V1::PublishEvent(event)) => writes::publish_event(who(), event).map(Single::write),
+            Some(V1::StartTask(start)) => writes::start_task(who(), *start).map(Single::write),
+            Some(V1::UpdateTask(update)) => writes::update_task(who(), *update).map(Single::write),
+            Some(V1::CancelTask(cancel)) => writes::cancel_task(who(), cancel).map(Single::write),
+            Some(V1::EndMessage(end)) => writes::end_message(who(), end).map(Single::write),
         };
-        let one = asked.unwrap_or_else(One::Refused);
-        self.writes.push(Asked::One(one));
+        let single = asked.unwrap_or_else(Single::Refused);
+        self.writes.push(Asked::Single(single));
     }
 
     /// Adds an append to those before it where it can share their call.
-    fn add_append(&mut self, principal: Principal, mut request: v1::AppendTextRequest) {
+    fn add_append(&mut self, principal: &Principal, mut request: v1::AppendTextRequest) {
         let mut batch = match self.writes.last_mut() {
             Some(Asked::Appends(batch)) => Some(batch),
             _ => None,
@@ -167,7 +167,7 @@ impl Gathered {
         {
             return;
         }
-        let asked = match writes::append_text(principal, request) {
+        let asked = match writes::append_text(principal.clone(), request) {
             Ok(append) => match batch {
                 Some(batch) => match batch.add(append) {
                     Ok(()) => return,
@@ -175,7 +175,7 @@ impl Gathered {
                 },
                 None => Asked::Appends(append.into()),
             },
-            Err(status) => Asked::One(One::Refused(status)),
+            Err(status) => Asked::Single(Single::Refused(status)),
         };
         self.writes.push(asked);
     }
@@ -231,18 +231,18 @@ impl Writer {
         let mut answers = Vec::with_capacity(gathered.count);
         let mut appends = Vec::new();
         for asked in gathered.writes {
-            let one = match asked {
+            let single = match asked {
                 Asked::Appends(batch) => {
                     notices.expect(target_of(&batch), batch.count());
                     appends.push(batch);
                     continue;
                 }
-                Asked::One(one) => one,
+                Asked::Single(single) => single,
             };
             let before = std::mem::take(&mut appends);
             self.append(before, notices, &mut answers).await;
-            notices.expect(one.target(), 1);
-            let made = self.make(one).await;
+            notices.expect(single.target(), 1);
+            let made = self.make(single).await;
             notices.answered(made.as_ref().ok().map(|(receipt, _)| receipt));
             answers.push(Ok(WriteAnswer::ack(self.next_index(), made)));
         }
@@ -274,17 +274,17 @@ impl Writer {
 
     /// Makes a write that is no append. Returns its place, and the block that it
     /// added.
-    async fn make(&self, one: One) -> Result<(Receipt, String), Status> {
+    async fn make(&self, single: Single) -> Result<(Receipt, String), Status> {
         let (engine, principal) = (&self.engine, &self.principal);
-        let made = match one {
-            One::Refused(status) => return Err(status),
-            One::Create(session, message, command) => {
+        let made = match single {
+            Single::Refused(status) => return Err(status),
+            Single::Create(session, message, command) => {
                 let created = engine.create_message(principal, &session, &message, &command);
                 created
                     .await
                     .map(|created| (created.receipt, String::new()))
             }
-            One::Write(write) => {
+            Single::Write(write) => {
                 let adds = matches!(&write.command, Command::AddContent(_));
                 let written = engine.write(&write.request, &write.command);
                 written.await.map(|written| {
@@ -303,5 +303,44 @@ fn target_of(batch: &AppendBatch) -> Target<'_> {
         message: Some(&request.message),
         fence: request.right.needed_fence(),
         effect: Effect::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn append(message: &str, delta: &str) -> v1::WriteMessageRequest {
+        v1::WriteMessageRequest {
+            write: Some(V1::AppendText(v1::AppendTextRequest {
+                message_id: message.to_owned(),
+                delta: delta.to_owned(),
+                ..Default::default()
+            })),
+        }
+    }
+
+    #[test]
+    fn appends_are_gathered_and_those_that_are_wrong_refused_in_their_place() {
+        let mut gathered = Gathered::default();
+        let too_long = "x".repeat(limits::DELTA_BYTES_MAX + 1);
+        for (message, delta) in [
+            ("m", "a"),
+            ("m", "b"),
+            ("m", ""),
+            ("m", "c"),
+            ("m", too_long.as_str()),
+            ("n", "d"),
+            ("n", &too_long[1..]),
+            ("m", "e"),
+        ] {
+            gathered.add(&Principal::Anonymous, append(message, delta));
+        }
+        assert_eq!(gathered.count, 8);
+        let counts = gathered.writes.iter().map(|asked| match asked {
+            Asked::Appends(batch) => batch.count(),
+            Asked::Single(_) => 0,
+        });
+        assert_eq!(counts.collect::<Vec<_>>(), [2, 0, 1, 0, 2, 1]);
     }
 }

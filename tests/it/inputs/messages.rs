@@ -35,7 +35,13 @@ async fn get_message(table: &mut Table) {
     table
         .required_id("message_id", &good, |r| &mut r.message_id)
         .await;
-    for path in ["", "nothing", "blocks.text", "text,blocks"] {
+    for path in [
+        "",
+        "nothing",
+        "blocks.text",
+        "text,blocks",
+        &"x".repeat(5_000),
+    ] {
         let request = v1::GetMessageRequest {
             read_mask: Some(FieldMask {
                 paths: vec!["text".into(), path.into()],
