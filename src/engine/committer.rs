@@ -58,6 +58,8 @@ impl Committer {
     }
 }
 
+/// Makes one journey after the other. The lock is the queue's head: who has it
+/// waits for what comes next, and lets go before it sets out.
 async fn commit_forever(store: Store, waiting: Arc<Mutex<mpsc::Receiver<Job>>>) {
     let mut jobs = Vec::with_capacity(CALLS_MAX);
     while waiting.lock().await.recv_many(&mut jobs, CALLS_MAX).await > 0 {
