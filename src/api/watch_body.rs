@@ -16,7 +16,10 @@ use http_body::{Body, Frame};
 use tokio_stream::{Once, Stream, StreamExt};
 use tonic::{Response, Status};
 
-use super::{bundle::Bundle, status};
+use super::{
+    bundle::{Bundle, Kind},
+    status,
+};
 
 /// What is ready is gathered until it has so many bytes: HTTP/2 and the system
 /// are called once for all of it.
@@ -70,7 +73,7 @@ impl Way {
         let error = Status::internal("nobody took the frames of a watch");
         let mut response = Response::new(tokio_stream::once(Err(error)));
         let Self { rewrite, bundle } = self;
-        let member = bundle.join();
+        let member = bundle.join(Kind::Watch);
         let chunks = chunks.map(move |chunk| {
             member.sends();
             chunk.map(rewrite.0)

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tonic::Status;
 
 use super::{BenchError, resp::leading_number};
+use crate::runtime::outbox::Outbox;
 
 /// Largest frame of HTTP/2 that is taken, as by clients that size it by what comes.
 const FRAME_BYTES: u32 = 1024 * 1024;
@@ -41,7 +42,7 @@ impl Connection {
             .initial_window_size(window_bytes)
             .initial_connection_window_size(i32::MAX.cast_unsigned())
             .max_frame_size(FRAME_BYTES)
-            .handshake(stream)
+            .handshake(Outbox::new(stream))
             .await?;
         // It ends with the last of its streams. What fails there, they see.
         tokio::spawn(connection);

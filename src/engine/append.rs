@@ -128,8 +128,11 @@ impl Engine {
     }
 
     async fn try_append(&self, append: Append<'_>) -> Result<Appended, StoreError> {
-        let appended = self.store.append(&[append]).await.pop();
-        appended.unwrap_or(Ok(Appended::Split))
+        let appends = [append];
+        let appended = self.store.append(&appends).await.pop();
+        let appended = appended.unwrap_or(Ok(Appended::Split));
+        self.loopback.appended(&appends[0], &appended);
+        appended
     }
 
     /// Answers the first of the appends that shared a call which did not make them,

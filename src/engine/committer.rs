@@ -10,7 +10,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{AppendBatch, EngineError, clock};
+use super::{AppendBatch, EngineError, clock, loopback::Loopback};
 use crate::store::{Appended, Store, StoreError};
 
 /// Journeys under way at once. With one, either Redis waits for the service or
@@ -38,11 +38,15 @@ pub(super) struct Committer {
 
 impl Committer {
     /// Starts what makes the journeys; it ends when nobody can send it more.
-    pub(super) fn start(store: Store, tasks: &mut JoinSet<()>) -> Self {
+    pub(super) fn start(store: Store, loopback: Loopback, tasks: &mut JoinSet<()>) -> Self {
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
         let waiting = Arc::new(Mutex::new(waiting));
         for _ in 0..JOURNEYS {
-            tasks.spawn(commit_forever(store.clone(), waiting.clone()));
+            tasks.spawn(commit_forever(
+                store.clone(),
+                loopback.clone(),
+                waiting.clone(),
+            ));
         }
         Self { jobs }
     }
@@ -60,12 +64,19 @@ impl Committer {
 
 /// Makes one journey after the other. The lock is the queue's head: who has it
 /// waits for what comes next, and lets go before it sets out.
-async fn commit_forever(store: Store, waiting: Arc<Mutex<mpsc::Receiver<Job>>>) {
+async fn commit_forever(
+    store: Store,
+    loopback: Loopback,
+    waiting: Arc<Mutex<mpsc::Receiver<Job>>>,
+) {
     let mut jobs = Vec::with_capacity(CALLS_MAX);
     while waiting.lock().await.recv_many(&mut jobs, CALLS_MAX).await > 0 {
         let now = clock::now();
         let appends: Vec<_> = jobs.iter().map(|job| job.batch.to_append(now)).collect();
         let appended = store.append(&appends).await;
+        for (append, appended) in appends.iter().zip(&appended) {
+            loopback.appended(append, appended);
+        }
         drop(appends);
         for (Job { batch, done }, appended) in jobs.drain(..).zip(appended) {
             // Who no longer waits has gone away.

@@ -14,6 +14,7 @@ mod error;
 mod events;
 mod grant;
 mod listing;
+mod loopback;
 mod messages;
 mod notices;
 mod replays;
@@ -53,7 +54,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use self::{claims::Claims, committer::Committer, replays::Replays};
+use self::{claims::Claims, committer::Committer, loopback::Loopback, replays::Replays};
 use crate::{store::Store, tail::Hub};
 
 /// What the service does by itself, and when.
@@ -81,6 +82,7 @@ pub struct Engine {
     store: Store,
     hub: Hub,
     committer: Committer,
+    loopback: Loopback,
     claims: Claims,
     replays: Replays,
     options: EngineOptions,
@@ -91,9 +93,11 @@ impl Engine {
     /// after the hub has begun to drain and the last clone is dropped.
     pub fn start(store: Store, hub: Hub, options: EngineOptions, tasks: &mut JoinSet<()>) -> Self {
         let (claims, joining) = Claims::new();
+        let loopback = Loopback::new(store.clone(), hub.clone());
         let engine = Self {
             claims,
-            committer: Committer::start(store.clone(), tasks),
+            committer: Committer::start(store.clone(), loopback.clone(), tasks),
+            loopback,
             replays: Replays::default(),
             store,
             hub,

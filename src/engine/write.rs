@@ -168,6 +168,14 @@ impl Engine {
             Committed::Done(sequence) => {
                 // Text that others appended meanwhile has moved our events on.
                 after.head.sequence = sequence.max(after.head.sequence);
+                self.loopback.committed(
+                    &after,
+                    &changes,
+                    Cursor {
+                        sequence,
+                        time: now,
+                    },
+                );
                 self.follow_tickets(Some(&loaded.message), &after).await;
                 Ok(Some(after))
             }

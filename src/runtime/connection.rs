@@ -17,6 +17,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 use tracing::{debug, warn};
 
+use super::outbox::Outbox;
 use crate::api::bundle::Bundle;
 
 /// How long to leave the listener alone when it can't accept. The usual reason
@@ -51,7 +52,7 @@ pub(super) fn accept(
 
 /// A client's connection, which the server can cut.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Outbox<TcpStream>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     bundle: Bundle,
     /// It has let others run since it was flushed, and sends now.
@@ -61,7 +62,7 @@ pub(super) struct Connection {
 impl Connection {
     fn new(stream: TcpStream, cut: &CancellationToken) -> Self {
         Self {
-            stream,
+            stream: Outbox::new(stream),
             cut: Box::pin(cut.clone().cancelled_owned()),
             bundle: Bundle::default(),
             has_waited: false,
@@ -72,7 +73,7 @@ impl Connection {
     /// will probably add to it: a task that wakes itself comes after the others.
     fn poll_others(&mut self, context: &Context<'_>) -> Poll<()> {
         let expects_more = self.bundle.take_expected();
-        if !expects_more || self.has_waited {
+        if !expects_more || self.has_waited || !self.stream.has_unsent() {
             return Poll::Ready(());
         }
         self.has_waited = true;
@@ -102,13 +103,16 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_others(context));
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.has_waited = false;
-        Pin::new(&mut self.stream).poll_flush(context)
+        if !self.stream.is_amid() {
+            ready!(self.poll_others(context));
+        }
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.has_waited &= self.stream.has_unsent();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -120,7 +124,6 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_others(context));
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
@@ -148,10 +151,11 @@ mod tests {
         task::Wake,
     };
 
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncReadExt;
     use tokio_stream::StreamExt;
 
     use super::*;
+    use crate::api::bundle::Kind;
 
     #[tokio::test]
     async fn a_silent_connection_ends_when_it_is_cut() {
@@ -188,28 +192,29 @@ mod tests {
         let waker = wakes.clone().into();
         let mut context = Context::from_waker(&waker);
         let mut connection = Pin::new(&mut connection);
-        let mut writes = |connection: &mut Pin<&mut Connection>| {
-            let write = connection.as_mut().poll_write(&mut context, b"x");
-            write.is_ready()
+        let mut sends = |connection: &mut Pin<&mut Connection>| {
+            let written = connection.as_mut().poll_write(&mut context, b"x");
+            assert!(written.is_ready());
+            connection.as_mut().poll_flush(&mut context).is_ready()
         };
 
         let bundle = connection.connect_info();
-        let watch = bundle.join();
+        let watch = bundle.join(Kind::Watch);
+        let _writes = bundle.join(Kind::Writes);
         watch.sends();
-        assert!(writes(&mut connection), "no other watch is there");
-        let other = bundle.join();
+        assert!(sends(&mut connection), "no other watch is there");
+        let other = bundle.join(Kind::Watch);
         for turn in 1..=2 {
             watch.sends();
-            assert!(!writes(&mut connection));
+            assert!(!sends(&mut connection));
             assert_eq!(wakes.0.load(Ordering::Relaxed), turn);
             other.sends();
-            assert!(writes(&mut connection), "it has waited");
-            connection.flush().await.unwrap();
-            assert!(writes(&mut connection), "nobody sends");
+            assert!(sends(&mut connection), "it has waited");
+            assert!(sends(&mut connection), "nobody says that there is more");
         }
         drop(other);
         watch.sends();
-        assert!(writes(&mut connection), "the other has gone");
+        assert!(sends(&mut connection), "the other has gone");
     }
 
     #[tokio::test]
@@ -219,6 +224,6 @@ mod tests {
         let mut incoming = pin!(accept(listener, CancellationToken::new()));
         let _client = TcpStream::connect(address).await.unwrap();
         let connection = incoming.next().await.unwrap().unwrap();
-        assert!(connection.stream.nodelay().unwrap());
+        assert!(connection.stream.stream.nodelay().unwrap());
     }
 }

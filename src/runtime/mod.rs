@@ -6,6 +6,7 @@ mod connection;
 pub mod drain;
 pub mod embedded;
 mod health;
+pub(crate) mod outbox;
 mod redis_url;
 mod reflection;
 pub mod serve;

@@ -168,7 +168,7 @@ impl Store {
                 if outcome.word != "changed" {
                     return parse_refusal(outcome);
                 }
-                self.learn(append.message, outcome.take()?);
+                self.learn(append.message, &outcome.take::<String>()?);
                 let again = self.link.write(&self.append_call(append)).await?;
                 self.parse(again, append)
             }
@@ -224,16 +224,15 @@ impl Store {
                 let mut cancel_requested = false;
                 if let Some(guard) = &place.guard {
                     cancel_requested = says_cancel(guard);
-                    self.learn(append.message, guard.clone());
+                    self.learn(append.message, guard);
                 }
                 place.appended(append, append.block, cancel_requested)
             }
         }
     }
 
-    fn learn(&self, message: &MessageId, guard: String) {
-        let targets = Target::all_of(&guard, message, &self.keys);
-        self.known.learn(message, targets);
+    fn learn(&self, message: &MessageId, guard: &str) {
+        self.known.learn(message, guard, &self.keys);
     }
 }
 

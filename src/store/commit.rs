@@ -3,7 +3,7 @@
 use redis::{Cmd, ToRedisArgs};
 
 use super::{
-    Loaded, Store, StoreError, known::Target, log::encode, reply::Outcome, snapshot::changed_fields,
+    Loaded, Store, StoreError, known::guard, log::encode, reply::Outcome, snapshot::changed_fields,
 };
 use crate::domain::{
     Time,
@@ -59,8 +59,7 @@ impl Store {
         Ok(match outcome.word.as_str() {
             "ok" => {
                 let after = commit.after;
-                self.known
-                    .learn(&after.id, Target::all_after(after, &self.keys));
+                self.known.learn(&after.id, &guard(after), &self.keys);
                 Committed::Done(outcome.take()?)
             }
             "conflict" => Committed::Conflict,

@@ -32,14 +32,9 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Where text of a message as it stands is appended.
-    pub(super) fn all_after(message: &Message, keys: &Keys) -> Vec<Self> {
-        Self::all_of(&guard(message), &message.id, keys)
-    }
-
     /// What the field `guard` of a message says: where text is appended that
     /// names no block, by the writer and by those who hold tasks.
-    pub(super) fn all_of(guard: &str, message: &MessageId, keys: &Keys) -> Vec<Self> {
+    fn all_of(guard: &str, message: &MessageId, keys: &Keys) -> Vec<Self> {
         let mut parts = guard.split(' ');
         let mut next = || parts.next().unwrap_or_default();
         let (fence, tail, session, user) = (next(), next(), next(), next());
@@ -151,6 +146,8 @@ struct Entry {
     /// When it was last made to live on, so that appends need not say so every
     /// time.
     refreshed: Instant,
+    /// Name of its log, while it is being written.
+    log: Option<String>,
     targets: Vec<Arc<Target>>,
 }
 
@@ -182,10 +179,15 @@ impl Known {
                 true
             }
             None => {
-                insert(&mut messages, message, Vec::new());
+                insert(&mut messages, message, None, Vec::new());
                 true
             }
         }
+    }
+
+    /// Name of the log of a message that is being written.
+    pub(super) fn log(&self, message: &MessageId) -> Option<String> {
+        self.messages().get(message)?.log.clone()
     }
 
     /// Where text of the message is appended under this lease, or under none,
@@ -204,13 +206,16 @@ impl Known {
             .cloned()
     }
 
-    /// Remembers where text of a message is appended.
-    pub(super) fn learn(&self, message: &MessageId, targets: Vec<Target>) {
-        let targets = targets.into_iter().map(Arc::new).collect();
+    /// Remembers what the field `guard` of a message says.
+    pub(super) fn learn(&self, message: &MessageId, guard: &str, keys: &Keys) {
+        let session = guard.split(' ').nth(2).map(SessionId::parse);
+        let log = session.and_then(|session| Some(keys.log(&session.ok()?, message)));
+        let targets = Target::all_of(guard, message, keys).into_iter();
+        let targets = targets.map(Arc::new).collect();
         let mut messages = self.messages();
         match messages.get_mut(message) {
-            Some(entry) => entry.targets = targets,
-            None => insert(&mut messages, message, targets),
+            Some(entry) => (entry.log, entry.targets) = (log, targets),
+            None => insert(&mut messages, message, log, targets),
         }
     }
 
@@ -222,6 +227,7 @@ impl Known {
 fn insert(
     messages: &mut HashMap<MessageId, Entry>,
     message: &MessageId,
+    log: Option<String>,
     targets: Vec<Arc<Target>>,
 ) {
     if messages.len() >= Known::ENTRIES_MAX {
@@ -229,6 +235,7 @@ fn insert(
     }
     let entry = Entry {
         refreshed: Instant::now(),
+        log,
         targets,
     };
     messages.insert(message.clone(), entry);

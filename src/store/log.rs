@@ -4,7 +4,7 @@ use prost::Message as _;
 use redis::Value;
 
 use super::{
-    Store, StoreError,
+    Append, Store, StoreError,
     reply::{array, elements, parse},
 };
 use crate::{
@@ -12,13 +12,13 @@ use crate::{
         Time,
         cursor::{Cursor, Position},
         event::Change,
-        ids::{MessageId, SessionId, UserId},
+        ids::{BlockId, MessageId, SessionId, UserId},
         limits::ENTRY_EVENTS_MAX,
         message::MessageState,
     },
     proto::{self as v1, event::Payload},
     wire::{
-        event::{change_to_v1, place_event, time_of},
+        event::{change_to_v1, delta_to_v1, place_event, time_of},
         frame::GapReason,
     },
 };
@@ -97,6 +97,56 @@ impl Log {
     pub fn name(&self) -> &str {
         &self.key
     }
+
+    /// What reading this log gives of text that was appended at this place.
+    pub fn appended(
+        &self,
+        append: &Append<'_>,
+        first: Cursor,
+        block: &BlockId,
+        offset: u64,
+    ) -> Vec<Placed> {
+        let mut offset = offset;
+        let deltas = append.deltas.iter().zip(first.sequence..);
+        deltas
+            .map(|(delta, sequence)| {
+                let event = delta_to_v1(block, offset, delta.text, first.time);
+                offset += delta.text.len() as u64;
+                self.place(event, Cursor { sequence, ..first })
+            })
+            .collect()
+    }
+
+    /// What reading this log gives of changes that were committed as its events
+    /// from this one on.
+    pub fn committed(&self, changes: &[Change], first: Cursor) -> Vec<Placed> {
+        let changes = changes.iter().zip(first.sequence..);
+        changes
+            .map(|(change, sequence)| {
+                let event = change_to_v1(change, first.time);
+                self.place(event, Cursor { sequence, ..first })
+            })
+            .collect()
+    }
+
+    /// Any log.
+    #[cfg(test)]
+    pub(crate) fn sample() -> Self {
+        Self {
+            key: "log".to_owned(),
+            holder: "message".to_owned(),
+            session: SessionId::parse("s").expect("an id"),
+            message: None,
+        }
+    }
+
+    fn place(&self, event: v1::Event, cursor: Cursor) -> Placed {
+        let Cursor { sequence, time } = cursor;
+        Placed {
+            cursor,
+            event: place_event(event, sequence, time, &self.session, self.message.as_ref()),
+        }
+    }
 }
 
 /// An event as clients see it, at its place.
@@ -163,10 +213,7 @@ fn place(stored: StoredEntry, first: u64, log: &Log) -> Result<Vec<Placed>, Stor
                 offset += delta.delta.len() as u64;
             }
             let time = time_of(&event).map_err(StoreError::corrupt)?;
-            Ok(Placed {
-                cursor: Cursor { sequence, time },
-                event: place_event(event, sequence, time, &log.session, log.message.as_ref()),
-            })
+            Ok(log.place(event, Cursor { sequence, time }))
         })
         .collect()
 }
@@ -246,6 +293,12 @@ impl Store {
             session: session.clone(),
             message: Some(message.clone()),
         }
+    }
+
+    /// Name of the log of a message that this process has written to, where it is
+    /// known.
+    pub fn known_log(&self, message: &MessageId) -> Option<String> {
+        self.known.log(message)
     }
 
     /// The log of a session.

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     domain::{cursor::Cursor, ids::MessageId},
-    store::{Log, Store},
+    store::{Log, Placed, Store},
 };
 
 /// All that is followed in this process. Cloning shares it.
@@ -75,6 +75,20 @@ impl Hub {
     pub fn follow(&self, log: Log, head: Cursor) -> Follower {
         self.registry
             .follow(log, head, |topic| self.reader.read(topic))
+    }
+
+    /// Whether nothing is followed here.
+    pub fn is_idle(&self) -> bool {
+        self.registry.is_empty()
+    }
+
+    /// Takes in events, `first` and what follows it, that this process has added
+    /// to a log: who follows it here need not wait until they are read. They are
+    /// made only where somebody does.
+    pub fn take_in_written(&self, log: &str, first: u64, events: impl FnOnce(&Log) -> Vec<Placed>) {
+        if let Some(topic) = self.registry.find(log) {
+            topic.take_in_written(first, events);
+        }
     }
 
     /// Tells what becomes of a message, and of heartbeats.

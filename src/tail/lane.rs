@@ -43,6 +43,11 @@ const UNPACED_LOGS: usize = 64;
 /// sixth of a core at most. Times seven it was a hundredth of a core less, and
 /// events came 1.5 ms later.
 const PAUSE_PER_LOG: Duration = Duration::from_nanos(3_000);
+/// A read that brought only what this process has written itself was for nothing,
+/// and the next will probably be: so long it waits, and so many times as long as it
+/// would. What others write to these logs comes later by that, once.
+const KNOWN_PAUSE: Duration = Duration::from_millis(10);
+const KNOWN_FACTOR: u32 = 4;
 /// A read that is interrupted before it has reached Redis is not: so often is
 /// it tried again.
 const UNBLOCK_INTERVAL: Duration = Duration::from_millis(1);
@@ -141,13 +146,16 @@ struct Lane {
 struct Held {
     topic: Arc<Topic>,
     joined: Instant,
-    /// When it last had an entry here.
+    /// Up to where it reached at the last look.
+    tip: u64,
+    /// When it was last found to reach further.
     active: Option<Instant>,
 }
 
 impl From<Arc<Topic>> for Held {
     fn from(topic: Arc<Topic>) -> Self {
         Self {
+            tip: topic.tip().sequence,
             topic,
             joined: Instant::now(),
             active: None,
@@ -184,9 +192,9 @@ impl Lane {
             match self.read(&mut feed).await {
                 Ok(items) => {
                     patience.renew();
-                    self.take_in(items);
+                    let was_known = self.take_in(items) == Some(false);
                     self.sort();
-                    self.pause().await;
+                    self.pause(was_known).await;
                 }
                 Err(error) => return error,
             }
@@ -229,18 +237,26 @@ impl Lane {
         items
     }
 
-    fn take_in(&mut self, items: Vec<FeedItem>) {
-        let now = Instant::now();
-        for FeedItem { index, entries } in items {
-            let held = &mut self.held[index];
-            held.active = Some(now);
-            held.topic.take_in_read(entries);
-        }
+    /// Whether any of it was not known; none where there is nothing.
+    fn take_in(&self, items: Vec<FeedItem>) -> Option<bool> {
+        let items = items.into_iter();
+        let is_new = items.map(|FeedItem { index, entries }| {
+            let held = &self.held[index];
+            held.topic.take_in_read(entries)
+        });
+        is_new.reduce(|any, is_new| any | is_new)
     }
 
     /// Hands on the logs that belong into another lane by now.
     fn sort(&mut self) {
         let is_cold_lane = self.cold_logs.is_some();
+        let now = Instant::now();
+        for held in &mut self.held {
+            let tip = held.topic.tip().sequence;
+            if tip > held.tip {
+                (held.tip, held.active) = (tip, Some(now));
+            }
+        }
         let belongs_elsewhere = |held: &mut Held| match is_cold_lane {
             true => held.active.is_some(),
             false => held.active.unwrap_or(held.joined).elapsed() > COOLING,
@@ -261,14 +277,19 @@ impl Lane {
         }
     }
 
-    /// Many hot logs are better read a little later, several entries at once.
+    /// Many hot logs are better read a little later, several entries at once; and
+    /// much later where a read brought nothing but what was known.
     /// Otherwise followers send what was read before more is asked for.
-    async fn pause(&self) {
-        let logs = self.held.len();
-        if self.cold_logs.is_none() && logs > UNPACED_LOGS {
-            sleep(PAUSE_PER_LOG * u32::try_from(logs).unwrap_or(u32::MAX)).await;
-        } else {
-            yield_now().await;
+    async fn pause(&self, was_known: bool) {
+        let logs = u32::try_from(self.held.len()).unwrap_or(u32::MAX);
+        let paced = match self.cold_logs {
+            None if self.held.len() > UNPACED_LOGS => PAUSE_PER_LOG * logs,
+            _ => Duration::ZERO,
+        };
+        match was_known {
+            true => sleep(KNOWN_PAUSE + KNOWN_FACTOR * paced).await,
+            false if paced > Duration::ZERO => sleep(paced).await,
+            false => yield_now().await,
         }
     }
 }

@@ -7,6 +7,7 @@
 //! its cursor, when it can send, without copying it. There is no queue for each follower, so a slow
 //! one costs nothing: what it missed is in the store.
 
+mod ahead;
 mod batch;
 mod fates;
 mod follower;

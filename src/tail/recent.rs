@@ -133,8 +133,13 @@ impl Recent {
         self.batches.back().map_or(0, Held::last)
     }
 
+    /// Whether an event may be one of these, or of those that came before.
+    pub(super) fn may_hold(&self, event: Cursor) -> bool {
+        self.at(event.sequence).is_none_or(|known| known == event)
+    }
+
     /// The event at a sequence, if it is still known.
-    pub(super) fn at(&self, sequence: u64) -> Option<Cursor> {
+    fn at(&self, sequence: u64) -> Option<Cursor> {
         let frames = match self.batches.get(self.batch_of(sequence)) {
             Some(held) => held.plain.frames(),
             None => self.gathering.frames(),

@@ -36,6 +36,16 @@ impl Registry {
         self.topics().values().cloned().collect()
     }
 
+    /// The topic of a log, if it is followed here.
+    pub(super) fn find(&self, log: &str) -> Option<Arc<Topic>> {
+        self.topics().get(log).cloned()
+    }
+
+    /// Whether no log is followed here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.topics().is_empty()
+    }
+
     /// Follows a log whose head was at `head` a moment ago. `read` has a topic
     /// read that is new.
     pub(super) fn follow(&self, log: Log, head: Cursor, read: impl Fn(Arc<Topic>)) -> Follower {

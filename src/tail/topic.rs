@@ -11,10 +11,10 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{batch::Batch, recent::Recent};
+use super::{ahead::Ahead, batch::Batch, recent::Recent};
 use crate::{
     domain::cursor::Cursor,
-    store::{Entry, Log, Published, Read, StoreError},
+    store::{Entry, Log, Placed, Published, Read, StoreError},
     wire::frame::WatchEnd,
 };
 
@@ -70,10 +70,37 @@ pub(super) struct Topic {
 #[derive(Debug)]
 struct Events {
     recent: Recent,
+    /// What was written here behind events that are not known.
+    ahead: Ahead,
     /// When followers were last told.
     told: Instant,
     /// Somebody waits to tell them.
     is_telling: bool,
+}
+
+impl Events {
+    /// Takes in events that are not known. False where one that should be is
+    /// another: what was there before is something else.
+    fn take_in(&mut self, events: Vec<Placed>, is_paced: bool) -> bool {
+        for placed in events {
+            if placed.cursor.sequence > self.recent.tip().sequence {
+                self.recent.push(placed, is_paced);
+            } else if !self.recent.may_hold(placed.cursor) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The same of what was kept, as far as nothing is missing any more.
+    fn take_in_ahead(&mut self, is_paced: bool) -> bool {
+        while let Some(events) = self.ahead.next(self.recent.tip().sequence) {
+            if !self.take_in(events, is_paced) {
+                return false;
+            }
+        }
+        true
+    }
 }
 
 impl Topic {
@@ -82,6 +109,7 @@ impl Topic {
             log,
             events: Mutex::new(Events {
                 recent: Recent::after(head),
+                ahead: Ahead::default(),
                 told: Instant::now(),
                 is_telling: false,
             }),
@@ -128,13 +156,15 @@ impl Topic {
         self.news.send_modify(|news| news.standing = standing);
     }
 
-    /// Takes in what was read from the log, if it could be.
-    pub(super) fn take_in_read(self: &Arc<Self>, read: Result<Vec<Entry>, StoreError>) {
+    /// Takes in what was read from the log, if it could be. True where any of it
+    /// was not known.
+    pub(super) fn take_in_read(self: &Arc<Self>, read: Result<Vec<Entry>, StoreError>) -> bool {
         match read {
             Ok(entries) => self.take_in(entries),
             Err(error) => {
                 warn!(%error, "a log cannot be read, its followers look again");
                 self.set_standing(Standing::Changed);
+                true
             }
         }
     }
@@ -142,40 +172,65 @@ impl Topic {
     /// Takes in an entry that was published, if it is the next one. False where
     /// it is not known what comes before it: the log has to be read.
     pub(super) fn take_in_published(self: &Arc<Self>, published: &Published) -> bool {
-        let next = self.tip().sequence + 1;
-        if published.first > next {
-            return false;
-        }
-        let Ok(entry) = published.entry(&self.log) else {
-            return false;
-        };
-        if published.first == next {
-            self.take_in(vec![entry]);
-        } else if entry.last().is_some_and(|last| !self.may_hold(last)) {
-            // What was there before is something else.
-            self.set_standing(Standing::Changed);
-        }
-        true
+        let entry = || published.entry(&self.log).ok();
+        self.is_next(published.first)
+            && entry().is_some_and(|entry| {
+                self.take_in(vec![entry]);
+                true
+            })
     }
 
-    /// Takes in what was read, in the order it was read.
-    fn take_in(self: &Arc<Self>, entries: Vec<Entry>) {
-        let mut is_deleted = false;
-        let is_paced = self.news.receiver_count() > UNPACED_FOLLOWERS;
+    /// Takes in events that were added by this process, `first` and what follows
+    /// it, as soon as nothing is missing before them.
+    pub(super) fn take_in_written(
+        self: &Arc<Self>,
+        first: u64,
+        events: impl FnOnce(&Log) -> Vec<Placed>,
+    ) {
+        let written = events(&self.log);
         let mut events = self.events();
+        if first <= events.recent.tip().sequence + 1 {
+            drop(events);
+            self.take_in(vec![Entry::Events(written)]);
+        } else {
+            events.ahead.keep(first, written);
+        }
+    }
+
+    /// Whether nothing is missing before an event; then nothing ever will be.
+    fn is_next(&self, sequence: u64) -> bool {
+        sequence <= self.tip().sequence + 1
+    }
+
+    /// Takes in what follows what is known, in this order. True where any of it
+    /// does.
+    fn take_in(self: &Arc<Self>, entries: Vec<Entry>) -> bool {
+        let is_paced = self.news.receiver_count() > UNPACED_FOLLOWERS;
+        let mut standing = None;
+        let mut events = self.events();
+        let known = events.recent.tip().sequence;
         for entry in entries {
             match entry {
-                Entry::Deleted => is_deleted = true,
-                Entry::Events(placed) => placed
-                    .into_iter()
-                    .for_each(|placed| events.recent.push(placed, is_paced)),
+                Entry::Deleted => standing = Some(Standing::Over(WatchEnd::Deleted)),
+                Entry::Events(placed) => {
+                    if !events.take_in(placed, is_paced) {
+                        standing = Some(Standing::Changed);
+                        break;
+                    }
+                }
             }
         }
-        drop(events);
-        match is_deleted {
-            true => self.set_standing(Standing::Over(WatchEnd::Deleted)),
-            false => self.tell_in_time(),
+        if !events.take_in_ahead(is_paced) {
+            standing = Some(Standing::Changed);
         }
+        let is_new = events.recent.tip().sequence > known;
+        drop(events);
+        match standing {
+            Some(standing) => self.set_standing(standing),
+            None if is_new => self.tell_in_time(),
+            None => {}
+        }
+        is_new
     }
 
     /// Tells followers what was read, as soon as they may be told again.
@@ -213,8 +268,7 @@ impl Topic {
     /// Whether the log that was read here may have had this head: an earlier life
     /// of it, or a history that was lost, has another event at the place.
     pub(super) fn may_hold(&self, head: Cursor) -> bool {
-        let known = self.events().recent.at(head.sequence);
-        known.is_none_or(|known| known == head)
+        self.events().recent.may_hold(head)
     }
 
     /// What comes after `seen`, where there is much of it perhaps with deltas joined.
@@ -239,5 +293,89 @@ fn pause(followers: usize) -> Duration {
         _ if followers <= UNPACED_FOLLOWERS => Duration::ZERO,
         Ok(followers) => PAUSE_MAX.min(PAUSE_PER_FOLLOWER * followers),
         Err(_) => PAUSE_MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{domain::Time, proto as v1};
+
+    fn cursor(sequence: u64, micros: i64) -> Cursor {
+        let time = Time::from_timestamp_micros(micros).unwrap();
+        Cursor { sequence, time }
+    }
+
+    /// Events of a moment each, all of one life of the log.
+    fn events(sequences: impl IntoIterator<Item = u64>, life: i64) -> Vec<Placed> {
+        let placed = |sequence| Placed {
+            cursor: cursor(sequence, life),
+            event: v1::Event::default(),
+        };
+        sequences.into_iter().map(placed).collect()
+    }
+
+    fn read(sequences: impl IntoIterator<Item = u64>, life: i64) -> Result<Vec<Entry>, StoreError> {
+        Ok(vec![Entry::Events(events(sequences, life))])
+    }
+
+    fn topic() -> Arc<Topic> {
+        Arc::new(Topic::new(Log::sample(), cursor(3, 1)))
+    }
+
+    fn write(topic: &Arc<Topic>, first: u64, last: u64, life: i64) {
+        topic.take_in_written(first, |_| events(first..=last, life));
+    }
+
+    /// The sequences that a follower gets who has seen the third event.
+    fn had(topic: &Topic) -> Vec<u64> {
+        let mut seen = cursor(3, 1);
+        let mut had = Vec::new();
+        while let Ready::Batch(batch) = topic.after(seen, false) {
+            had.extend(batch.frames().iter().map(|frame| frame.cursor.sequence));
+            seen = batch.last().cursor;
+        }
+        had
+    }
+
+    #[tokio::test]
+    async fn what_is_next_is_taken_in_once_whichever_way_it_comes() {
+        let topic = topic();
+        write(&topic, 4, 5, 1);
+        assert!(!topic.take_in_read(read(4..=5, 1)), "it was known");
+        assert!(topic.take_in_read(read(5..=7, 1)));
+        write(&topic, 6, 7, 1);
+        write(&topic, 8, 8, 1);
+        assert_eq!(had(&topic), [4, 5, 6, 7, 8]);
+        assert!(topic.is_live());
+    }
+
+    #[tokio::test]
+    async fn what_was_written_behind_a_gap_waits_until_that_comes() {
+        for is_read in [false, true] {
+            let topic = topic();
+            write(&topic, 7, 7, 1);
+            write(&topic, 5, 6, 1);
+            assert_eq!(had(&topic), [0; 0]);
+            match is_read {
+                false => write(&topic, 4, 4, 1),
+                true => assert!(topic.take_in_read(read(4..=5, 1))),
+            }
+            assert_eq!(had(&topic), [4, 5, 6, 7]);
+        }
+    }
+
+    #[tokio::test]
+    async fn another_event_at_a_place_that_is_known_makes_followers_look_again() {
+        for is_read in [false, true] {
+            let topic = topic();
+            write(&topic, 4, 5, 1);
+            match is_read {
+                false => write(&topic, 5, 5, 2),
+                true => drop(topic.take_in_read(read(5..=6, 2))),
+            }
+            assert_eq!(topic.news.borrow().standing, Standing::Changed);
+            assert_eq!(topic.tip(), cursor(5, 1));
+        }
     }
 }

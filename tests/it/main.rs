@@ -19,6 +19,7 @@ mod inputs;
 mod killed_connections;
 mod limits;
 mod listing;
+mod loopback;
 mod notices;
 mod offsets;
 mod outage;

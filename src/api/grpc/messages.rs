@@ -172,8 +172,9 @@ impl MessageService for Messages {
         &self,
         request: Request<Streaming<v1::WriteMessageRequest>>,
     ) -> Answer<Self::WriteMessageStream> {
+        let bundle = request.extensions().get().cloned().unwrap_or_default();
         let (principal, requests) = open(request);
-        let acks = write_stream::acks(self.0.clone(), principal, requests);
+        let acks = write_stream::acks(self.0.clone(), principal, &bundle, requests);
         Ok(Response::new(acks))
     }
 

@@ -17,7 +17,10 @@ use super::{
     writes::{self, Write},
 };
 use crate::{
-    api::status::{draining, from_engine, invalid},
+    api::{
+        bundle::{Bundle, Kind},
+        status::{draining, from_engine, invalid},
+    },
     domain::{
         command::{Command, CreateMessage},
         ids::{MessageId, SessionId},
@@ -33,12 +36,14 @@ const GATHERED_MAX: usize = 256;
 
 pub(super) type Acks = Pin<Box<dyn Stream<Item = Result<WriteAnswer, Status>> + Send>>;
 
-/// Answers the writes of a stream.
+/// Answers the writes of a stream, one of those of its connection.
 pub(super) fn acks(
     engine: Engine,
     principal: Principal,
+    bundle: &Bundle,
     mut requests: Streaming<v1::WriteMessageRequest>,
 ) -> Acks {
+    let member = bundle.join(Kind::Writes);
     let answers = async_stream::stream! {
         let mut notices = WriteNotices::new(&engine);
         let drain = engine.hub().drain().clone();
@@ -69,7 +74,10 @@ pub(super) fn acks(
         }
     };
     // To yield an answer by itself would cost a turn of the generator each.
-    Box::pin(answers.flat_map(stream::iter))
+    Box::pin(answers.flat_map(move |answers| {
+        member.sends();
+        stream::iter(answers)
+    }))
 }
 
 /// How a stream of requests ended.
