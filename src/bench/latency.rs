@@ -23,7 +23,7 @@ pub(super) async fn measure(
     report: &mut Report,
 ) -> Result<(), BenchError> {
     let stage = Stage::set().await?;
-    let second = stage.second_instance().await?;
+    let second = stage.second_instance(&[]).await?;
     let b = Client::connect(second.address()).await?;
     let mut scene = Scene::set(&stage, stage.client().await?, b).await?;
     let mut calls = Calls::default();

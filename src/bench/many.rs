@@ -20,6 +20,7 @@ use tokio::{
 use super::{
     BenchError, Scale,
     audience::{caught_up, watch_from_now},
+    instance::Instance,
     meter::Run,
     raw::{Connection, Incoming, Outgoing, put_message},
     report::{Report, Table},
@@ -31,13 +32,49 @@ use crate::proto::{
     self as v1, event::Payload, watch_message_response::Frame, write_message_request::Write,
 };
 
-/// How live events come from Redis, how many streams of writes there are, and what
-/// that is called; none for one a message.
-const MODES: [(&str, Option<usize>, &str); 4] = [
-    ("lanes", Some(CONNECTIONS), "lanes"),
-    ("push", Some(CONNECTIONS), "push"),
-    ("lanes", None, "lanes, a stream of writes each"),
-    ("push", None, "push, a stream of writes each"),
+/// How it is done.
+struct Mode {
+    name: &'static str,
+    /// How live events come from Redis.
+    tail: &'static str,
+    /// How many streams of writes there are; none for one a message.
+    streams: Option<usize>,
+    /// Watched at another instance than is written to.
+    is_elsewhere: bool,
+}
+
+impl Mode {
+    const fn new(tail: &'static str, name: &'static str) -> Self {
+        Self {
+            name,
+            tail,
+            streams: Some(CONNECTIONS),
+            is_elsewhere: false,
+        }
+    }
+
+    const fn elsewhere(self) -> Self {
+        Self {
+            is_elsewhere: true,
+            ..self
+        }
+    }
+
+    const fn stream_each(self) -> Self {
+        Self {
+            streams: None,
+            ..self
+        }
+    }
+}
+
+const MODES: [Mode; 6] = [
+    Mode::new("lanes", "lanes"),
+    Mode::new("push", "push"),
+    Mode::new("lanes", "lanes, another instance").elsewhere(),
+    Mode::new("push", "push, another instance").elsewhere(),
+    Mode::new("lanes", "lanes, a stream of writes each").stream_each(),
+    Mode::new("push", "push, a stream of writes each").stream_each(),
 ];
 const EVENTS_PER_MESSAGE_PER_S: usize = 30;
 const TICK: Duration = Duration::from_millis(1);
@@ -62,12 +99,10 @@ pub(super) async fn measure(
         rows: Vec::new(),
     };
     bar.set_length(MODES.len() as u64);
-    for (tail, streams, name) in MODES {
-        let stage = Stage::set_with(&["--tail", tail]).await?;
-        let streams = streams.unwrap_or(messages);
-        let mut scene = Scene::set(stage, messages, streams).await?;
+    for mode in MODES {
+        let mut scene = Scene::set(&mode, messages).await?;
         let (run, ages) = scene.run(scale).await?;
-        table.rows.push((name.to_owned(), row(&run, &ages)));
+        table.rows.push((mode.name.to_owned(), row(&run, &ages)));
         bar.inc(1);
     }
     report.table(table);
@@ -86,6 +121,8 @@ fn row(run: &Run, ages: &Samples) -> Vec<f64> {
 
 struct Scene {
     stage: Stage,
+    /// Where watches are, if not where writes are.
+    elsewhere: Option<Instance>,
     messages: Vec<String>,
     /// Each writes every so manieth message.
     writers: Vec<Writer>,
@@ -101,14 +138,22 @@ struct Writer {
 }
 
 impl Scene {
-    async fn set(stage: Stage, messages: usize, streams: usize) -> Result<Self, BenchError> {
+    async fn set(mode: &Mode, messages: usize) -> Result<Self, BenchError> {
+        let flags = ["--tail", mode.tail];
+        let stage = Stage::set_with(&flags).await?;
+        let elsewhere = match mode.is_elsewhere {
+            true => Some(stage.second_instance(&flags).await?),
+            false => None,
+        };
         let client = stage.client().await?;
-        let mut connections = Vec::new();
-        for _ in 0..CONNECTIONS {
-            connections.push(Connection::open(stage.service.address(), WINDOW_BYTES).await?);
-        }
+        let connections = connect(&stage.service).await?;
+        let listening = match &elsewhere {
+            Some(instance) => connect(instance).await?,
+            None => connections.clone(),
+        };
         let mut scene = Self {
             stage,
+            elsewhere,
             messages: Vec::new(),
             writers: Vec::new(),
             acknowledged: Arc::default(),
@@ -117,15 +162,14 @@ impl Scene {
         };
         for number in 0..messages {
             let message = client.create_message_of(1).await?;
-            let connection = &connections[number % CONNECTIONS];
-            let mut watch = connection
+            let mut watch = listening[number % CONNECTIONS]
                 .ask("WatchMessage", &watch_from_now(&message))
                 .await?;
             let place = caught_up(&mut watch).await?;
             scene.watches.push((watch, place));
             scene.messages.push(message);
         }
-        for number in 0..streams {
+        for number in 0..mode.streams.unwrap_or(messages) {
             let connection = &connections[number % CONNECTIONS];
             let (stream, incoming) = connection.call("WriteMessage").await?;
             scene.writers.push(Writer {
@@ -146,7 +190,8 @@ impl Scene {
         for ((watch, place), sent) in self.watches.drain(..).zip(&sent) {
             watching.spawn(receive(watch, place + sent, clock));
         }
-        let meter = self.stage.meter()?;
+        let elsewhere = self.elsewhere.iter().map(|instance| instance.process);
+        let meter = self.stage.meter_with(elsewhere)?;
         self.write(clock, ticks).await?;
         let mut ages = Samples::default();
         while let Some(ended) = timeout(PATIENCE, watching.join_next())
@@ -211,6 +256,14 @@ impl Scene {
         }
         Ok(())
     }
+}
+
+async fn connect(instance: &Instance) -> Result<Vec<Connection>, BenchError> {
+    let mut connections = Vec::new();
+    for _ in 0..CONNECTIONS {
+        connections.push(Connection::open(instance.address(), WINDOW_BYTES).await?);
+    }
+    Ok(connections)
 }
 
 fn append(message: &str, clock: Clock) -> v1::WriteMessageRequest {

@@ -4,19 +4,22 @@ use std::time::{Duration, Instant};
 
 use super::{BenchError, process::Process, samples::Samples};
 
-/// What is being used, of service, Redis and generator.
+/// What does the work: service, Redis and generator, each of one process or more.
+type Parties = [Vec<Process>; 3];
+
+/// What is being used, of each.
 pub(super) struct Meter {
-    processes: [Process; 3],
+    parties: Parties,
     used: [Duration; 3],
     begin: Instant,
 }
 
 impl Meter {
-    /// Begins to count for service, Redis and generator.
-    pub(super) fn begin(processes: [Process; 3]) -> Result<Self, BenchError> {
+    /// Begins to count.
+    pub(super) fn begin(parties: Parties) -> Result<Self, BenchError> {
         Ok(Self {
-            processes,
-            used: cpu(processes)?,
+            used: cpu(&parties)?,
+            parties,
             begin: Instant::now(),
         })
     }
@@ -24,7 +27,7 @@ impl Meter {
     /// Ends the count after so many operations.
     pub(super) fn read(self, operations: u64) -> Result<Run, BenchError> {
         let elapsed = self.begin.elapsed();
-        let used = cpu(self.processes)?;
+        let used = cpu(&self.parties)?;
         let [service, redis, generator] = [0, 1, 2].map(|i| used[i] - self.used[i]);
         Ok(Run {
             operations: operations as f64,
@@ -36,9 +39,12 @@ impl Meter {
     }
 }
 
-fn cpu(processes: [Process; 3]) -> Result<[Duration; 3], BenchError> {
-    let [service, redis, generator] = processes;
-    Ok([service.cpu()?, redis.cpu()?, generator.cpu()?])
+fn cpu(parties: &Parties) -> Result<[Duration; 3], BenchError> {
+    let of = |processes: &[Process]| -> Result<Duration, BenchError> {
+        processes.iter().map(|process| process.cpu()).sum()
+    };
+    let [service, redis, generator] = parties;
+    Ok([of(service)?, of(redis)?, of(generator)?])
 }
 
 /// Operations, and the processor time they took.

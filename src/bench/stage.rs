@@ -1,7 +1,7 @@
 //! What is measured: a Redis of its own, and a service on it as another process,
 //! so that the processor time of each is known.
 
-use std::ffi::OsStr;
+use std::{ffi::OsStr, iter};
 
 use tempfile::TempDir;
 
@@ -61,8 +61,8 @@ impl Stage {
     }
 
     /// One more instance of the service on the same Redis.
-    pub(super) async fn second_instance(&self) -> Result<Instance, BenchError> {
-        serve(&self.redis, &[]).await
+    pub(super) async fn second_instance(&self, flags: &[&str]) -> Result<Instance, BenchError> {
+        serve(&self.redis, flags).await
     }
 
     /// Where Redis answers.
@@ -82,7 +82,16 @@ impl Stage {
 
     /// Begins to count what is done, and what it uses.
     pub(super) fn meter(&self) -> Result<Meter, BenchError> {
-        Meter::begin([self.service.process, self.redis_process, Process::own()])
+        self.meter_with(iter::empty())
+    }
+
+    /// The same, where other instances serve as well.
+    pub(super) fn meter_with(
+        &self,
+        others: impl Iterator<Item = Process>,
+    ) -> Result<Meter, BenchError> {
+        let services = iter::once(self.service.process).chain(others).collect();
+        Meter::begin([services, vec![self.redis_process], vec![Process::own()]])
     }
 }
 
