@@ -201,7 +201,7 @@ impl Store {
             false => call.arg(""),
         };
         for entry in &entries {
-            call.arg(entry.events.as_slice())
+            call.arg(entry.without_block())
                 .arg(entry.count)
                 .arg(entry.text_length);
         }

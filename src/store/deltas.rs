@@ -2,41 +2,41 @@
 //! every token.
 
 use bytes::BufMut;
-use prost::encoding::{
-    WireType, encode_key, encode_varint, encoded_len_varint, key_len, message, uint64,
-};
+use prost::encoding::{WireType, encode_key, encode_varint, sfixed64};
 
 use super::{append::Append, log::ENTRY_BYTES_MAX};
-use crate::{
-    domain::{ids::BlockId, limits::ENTRY_EVENTS_MAX},
-    proto as v1,
-    wire::values::time_to_v1,
-};
+use crate::domain::{Time, ids::BlockId, limits::ENTRY_EVENTS_MAX};
 
-/// TEXT_DELTAs that go into one entry, without what the function adds to them:
-/// block and offset.
+// Fields of `StoredEntry`, which is read in log.rs.
+const BLOCK: u32 = 2;
+const OFFSET: u32 = 3;
+const DELTAS: u32 = 4;
+const TIME: u32 = 5;
+
+/// Deltas that go into one entry.
 pub(super) struct DeltaEntry {
-    pub(super) events: Vec<u8>,
+    deltas: Vec<u8>,
+    time: Time,
     pub(super) count: u64,
     pub(super) text_length: usize,
 }
 
 pub(super) fn entries(append: &Append<'_>) -> Vec<DeltaEntry> {
-    let time = time_to_v1(append.time);
     let mut entries: Vec<DeltaEntry> = Vec::new();
     for delta in &append.deltas {
         let fits = |entry: &&mut DeltaEntry| {
-            entry.count < ENTRY_EVENTS_MAX && entry.events.len() < ENTRY_BYTES_MAX
+            entry.count < ENTRY_EVENTS_MAX && entry.deltas.len() < ENTRY_BYTES_MAX
         };
         if entries.last_mut().filter(fits).is_none() {
             entries.push(DeltaEntry {
-                events: Vec::with_capacity(delta.text.len() + 64),
+                deltas: Vec::with_capacity(delta.text.len() + 64),
+                time: append.time,
                 count: 0,
                 text_length: 0,
             });
         }
         if let Some(entry) = entries.last_mut() {
-            encode_delta(delta.text, &time, &mut entry.events);
+            encode_delta(delta.text, &mut entry.deltas);
             entry.count += 1;
             entry.text_length += delta.text.len();
         }
@@ -44,47 +44,38 @@ pub(super) fn entries(append: &Append<'_>) -> Vec<DeltaEntry> {
     entries
 }
 
-/// Encodes `v1::Event { event_type: TEXT_DELTA, time, text_delta: { delta } }`
-/// as field 1 of an entry, without making the messages.
-fn encode_delta(delta: &str, time: &prost_types::Timestamp, buffer: &mut Vec<u8>) {
-    const EVENTS: u32 = 1;
-    const EVENT_TYPE: u32 = 3;
-    const TIME: u32 = 6;
-    const TEXT_DELTA: u32 = 12;
-    const DELTA: u32 = 3;
-    let event_type = v1::EventType::TextDelta as u64;
-    let delta_length = length_delimited(DELTA, delta.len());
-    let event_length = uint64::encoded_len(EVENT_TYPE, &event_type)
-        + message::encoded_len(TIME, time)
-        + length_delimited(TEXT_DELTA, delta_length);
-    encode_key(EVENTS, WireType::LengthDelimited, buffer);
-    encode_varint(event_length as u64, buffer);
-    uint64::encode(EVENT_TYPE, &event_type, buffer);
-    message::encode(TIME, time, buffer);
-    encode_key(TEXT_DELTA, WireType::LengthDelimited, buffer);
-    encode_varint(delta_length as u64, buffer);
-    encode_key(DELTA, WireType::LengthDelimited, buffer);
+/// Encodes a delta as one of those of an entry.
+fn encode_delta(delta: &str, buffer: &mut Vec<u8>) {
+    encode_key(DELTAS, WireType::LengthDelimited, buffer);
     encode_varint(delta.len() as u64, buffer);
     buffer.put_slice(delta.as_bytes());
 }
 
-fn length_delimited(tag: u32, length: usize) -> usize {
-    key_len(tag) + encoded_len_varint(length as u64) + length
-}
-
 impl DeltaEntry {
+    /// The entry without what the function adds to it: block and offset.
+    pub(super) fn without_block(&self) -> Vec<u8> {
+        self.with_room(0)
+    }
+
     /// The entry up to the offset of its first delta, which only Redis knows and
     /// puts behind.
     pub(super) fn with_block(&self, block: &BlockId) -> Vec<u8> {
-        const BLOCK: u32 = 2;
-        const OFFSET: u32 = 3;
         let block = block.as_str();
-        let mut entry = Vec::with_capacity(self.events.len() + block.len() + 4);
-        entry.extend_from_slice(&self.events);
+        let mut entry = self.with_room(block.len() + 4);
         encode_key(BLOCK, WireType::LengthDelimited, &mut entry);
         encode_varint(block.len() as u64, &mut entry);
         entry.put_slice(block.as_bytes());
         encode_key(OFFSET, WireType::SixtyFourBit, &mut entry);
+        entry
+    }
+
+    /// Deltas and time, with room for so many bytes more.
+    fn with_room(&self, bytes: usize) -> Vec<u8> {
+        let time = self.time.timestamp_micros();
+        let length = self.deltas.len() + sfixed64::encoded_len(TIME, &time);
+        let mut entry = Vec::with_capacity(length + bytes);
+        entry.extend_from_slice(&self.deltas);
+        sfixed64::encode(TIME, &time, &mut entry);
         entry
     }
 }
@@ -94,33 +85,56 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::store::log::encode_event;
+    use crate::domain::ids::MessageId;
+    use crate::store::{Delta, log::StoredEntry};
 
     #[test]
-    fn a_delta_is_encoded_as_the_event_it_is() {
-        let time = prost_types::Timestamp {
-            seconds: 1_700_000_000,
-            nanos: 123_000,
+    fn entries_are_encoded_as_what_they_are_read_as() {
+        let message = MessageId::parse("m").unwrap();
+        let block = BlockId::parse("block").unwrap();
+        let time = Time::from_timestamp_micros(1_700_000_000_123_456).unwrap();
+        let long = "long ".repeat(1_000);
+        let texts = ["x", "äöü", &long].into_iter().cycle().take(70);
+        let texts: Vec<&str> = texts.collect();
+        let append = Append {
+            message: &message,
+            block: None,
+            deltas: texts
+                .iter()
+                .map(|text| Delta {
+                    text,
+                    request: None,
+                })
+                .collect(),
+            time,
+            expected_offset: None,
+            fence: 0,
+            attempt: None,
+            owner: None,
         };
-        for delta in ["x", "äöü", &"long ".repeat(1_000)] {
-            let event = v1::Event {
-                event_type: v1::EventType::TextDelta.into(),
-                time: Some(time),
-                payload: Some(v1::event::Payload::TextDelta(v1::TextDelta {
-                    delta: delta.to_owned(),
-                    ..Default::default()
-                })),
-                ..Default::default()
+        let entries = entries(&append);
+        let counts = [ENTRY_EVENTS_MAX, 70 - ENTRY_EVENTS_MAX];
+        assert_eq!(
+            entries.iter().map(|entry| entry.count).collect::<Vec<_>>(),
+            counts
+        );
+        let (first, second) = texts.split_at(usize::try_from(ENTRY_EVENTS_MAX).unwrap());
+        for (entry, texts) in entries.iter().zip([first, second]) {
+            let expected = StoredEntry {
+                deltas: texts.iter().map(|text| (*text).to_owned()).collect(),
+                time: time.timestamp_micros(),
+                ..StoredEntry::default()
             };
-            let mut expected = Vec::new();
-            encode_event(&event, &mut expected);
-            let mut encoded = Vec::new();
-            encode_delta(delta, &time, &mut encoded);
-            assert_eq!(encoded, expected);
-            assert_eq!(
-                event.encoded_len() + 1 + encoded_len_varint(event.encoded_len() as u64),
-                encoded.len()
-            );
+            assert_eq!(entry.without_block(), expected.encode_to_vec());
+            assert_eq!(entry.text_length, texts.concat().len());
+            let mut whole = entry.with_block(&block);
+            whole.extend_from_slice(&77_u64.to_le_bytes());
+            let expected = StoredEntry {
+                block: "block".to_owned(),
+                offset: 77,
+                ..expected
+            };
+            assert_eq!(StoredEntry::decode(whole.as_slice()).unwrap(), expected);
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
         limits::ENTRY_EVENTS_MAX,
         message::MessageState,
     },
-    proto::{self as v1, event::Payload},
+    proto as v1,
     wire::{
         event::{change_to_v1, delta_to_v1, place_event, time_of},
         frame::GapReason,
@@ -33,16 +33,25 @@ const PAGE_BYTES: usize = 64 * 1024;
 
 /// What stands in the field `e` of an entry. Sequences are not in it: the id of
 /// the entry is that of its first event.
+///
+/// It holds events, or text that was appended: of that there is so much, and so
+/// many pieces of it share an entry, that what these have in common is there once.
 #[derive(Clone, PartialEq, prost::Message)]
-struct StoredEntry {
+pub(super) struct StoredEntry {
     #[prost(message, repeated, tag = "1")]
-    events: Vec<v1::Event>,
-    /// The block of those TEXT_DELTAs that name none.
+    pub(super) events: Vec<v1::Event>,
+    /// Where the deltas were appended.
     #[prost(string, tag = "2")]
-    block: String,
+    pub(super) block: String,
     /// Length of that block's text before the first of them.
     #[prost(fixed64, tag = "3")]
-    offset: u64,
+    pub(super) offset: u64,
+    /// Text of a TEXT_DELTA each.
+    #[prost(string, repeated, tag = "4")]
+    pub(super) deltas: Vec<String>,
+    /// When they were appended, in microseconds.
+    #[prost(sfixed64, tag = "5")]
+    pub(super) time: i64,
 }
 
 /// Encodes changes that happen at `time`, as the bytes of entries and the
@@ -106,15 +115,8 @@ impl Log {
         block: &BlockId,
         offset: u64,
     ) -> Vec<Placed> {
-        let mut offset = offset;
-        let deltas = append.deltas.iter().zip(first.sequence..);
-        deltas
-            .map(|(delta, sequence)| {
-                let event = delta_to_v1(block, offset, delta.text, first.time);
-                offset += delta.text.len() as u64;
-                self.place(event, Cursor { sequence, ..first })
-            })
-            .collect()
+        let deltas = append.deltas.iter().map(|delta| delta.text.to_owned());
+        self.place_deltas(deltas, first, block.as_str(), offset)
     }
 
     /// What reading this log gives of changes that were committed as its events
@@ -138,6 +140,24 @@ impl Log {
             session: SessionId::parse("s").expect("an id"),
             message: None,
         }
+    }
+
+    fn place_deltas(
+        &self,
+        deltas: impl Iterator<Item = String>,
+        first: Cursor,
+        block: &str,
+        mut offset: u64,
+    ) -> Vec<Placed> {
+        let deltas = deltas.zip(first.sequence..);
+        deltas
+            .map(|(delta, sequence)| {
+                let begin = offset;
+                offset += delta.len() as u64;
+                let event = delta_to_v1(block, begin, delta, first.time);
+                self.place(event, Cursor { sequence, ..first })
+            })
+            .collect()
     }
 
     fn place(&self, event: v1::Event, cursor: Cursor) -> Placed {
@@ -201,17 +221,19 @@ impl Entry {
 }
 
 fn place(stored: StoredEntry, first: u64, log: &Log) -> Result<Vec<Placed>, StoreError> {
-    let mut offset = stored.offset;
+    if !stored.deltas.is_empty() {
+        let time = Time::from_timestamp_micros(stored.time);
+        let time = time.ok_or_else(|| StoreError::corrupt("the time of an entry is none"))?;
+        let first = Cursor {
+            sequence: first,
+            time,
+        };
+        let deltas = stored.deltas.into_iter();
+        return Ok(log.place_deltas(deltas, first, &stored.block, stored.offset));
+    }
     let events = stored.events.into_iter().zip(first..);
     events
-        .map(|(mut event, sequence)| {
-            if let Some(Payload::TextDelta(delta)) = &mut event.payload
-                && delta.block_id.is_empty()
-            {
-                delta.block_id.clone_from(&stored.block);
-                delta.offset = offset;
-                offset += delta.delta.len() as u64;
-            }
+        .map(|(event, sequence)| {
             let time = time_of(&event).map_err(StoreError::corrupt)?;
             Ok(log.place(event, Cursor { sequence, time }))
         })

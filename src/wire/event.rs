@@ -28,15 +28,15 @@ pub fn change_to_v1(change: &Change, time: Time) -> v1::Event {
     }
 }
 
-/// Text that was appended, as it is stored.
-pub fn delta_to_v1(block: &BlockId, offset: u64, delta: &str, time: Time) -> v1::Event {
+/// Text that was appended.
+pub fn delta_to_v1(block: &str, offset: u64, delta: String, time: Time) -> v1::Event {
     v1::Event {
         event_type: EventType::TextDelta.into(),
         time: Some(time_to_v1(time)),
         payload: Some(Payload::TextDelta(v1::TextDelta {
-            block_id: block.to_string(),
+            block_id: block.to_owned(),
             offset,
-            delta: delta.to_owned(),
+            delta,
         })),
         ..v1::Event::default()
     }

@@ -52,7 +52,7 @@ async fn it_is_told_as_it_would_be_read_although_nothing_can_be_read() {
         .await;
 
     write_in_every_way(&clients).await;
-    let told = soon(watch.events_until(is_end)).await;
+    let told = soon("the end", watch.events_until(is_end)).await;
     let kept = clients.events("m").await;
     let kept: Vec<_> = kept.into_iter().filter(|e| e.sequence >= first).collect();
     assert_eq!(told, kept);
@@ -69,7 +69,7 @@ async fn what_another_instance_writes_in_between_is_read_in_its_place() {
         writer.append("m", &format!("{turn} ")).await.unwrap();
     }
     world.b().complete("m").await;
-    let events = soon(watch.events_until(is_end)).await;
+    let events = soon("the end", watch.events_until(is_end)).await;
     assert!(are_dense(&events));
     let text: String = (0..TURNS).map(|turn| format!("{turn} ")).collect();
     let told: String = events.iter().filter_map(delta).collect();

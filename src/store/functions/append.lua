@@ -11,8 +11,8 @@
               5  deltas       how many there are
               6  rest         number of the argument where the rest begins, ''
                               where there is none
-              7+ entries      TEXT_DELTAs without block and offset; how many they
-                              are; bytes of their text
+              7+ entries      deltas with their time, without block and offset;
+                              how many they are; bytes of their text
               rest            '1' to let the message live on, and to be told its
                               guard
                               owner, '' for any

@@ -8,7 +8,8 @@
               3  text         string  the text of the block
   Arguments:  1  guard        as the message must have it: see store/keys.rs
               2  text         the deltas, joined
-              3  entry        TEXT_DELTAs, up to where the offset follows
+              3  entry        deltas and what they share, up to where the offset
+                              follows
               4  deltas       how many there are
   Log:        the entry
   Returns     "<sequence of the first event> <offset>", or one of these words:
