@@ -277,9 +277,9 @@ impl Lane {
         }
     }
 
-    /// Many hot logs are better read a little later, several entries at once; and
-    /// much later where a read brought nothing but what was known.
-    /// Otherwise followers send what was read before more is asked for.
+    /// Many hot logs are better read a little later, several entries at once; any
+    /// logs are, where a read brought nothing but what was known. Otherwise followers
+    /// send what was read before more is asked for.
     async fn pause(&self, was_known: bool) {
         let logs = u32::try_from(self.held.len()).unwrap_or(u32::MAX);
         let paced = match self.cold_logs {
