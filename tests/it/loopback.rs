@@ -2,14 +2,7 @@
 
 use throughline::proto as v1;
 
-use crate::support::{Clients, Watch, World, are_dense, named, soon, text_block};
-
-async fn open_watch(clients: &Clients, message: &str) -> Watch {
-    let mut watch = clients.watch(message, "").await;
-    watch.snapshot().await;
-    watch.caught_up().await;
-    watch
-}
+use crate::support::{Clients, World, are_dense, named, soon, text_block};
 
 fn is_end(event: &v1::Event) -> bool {
     event.event_type() == v1::EventType::MessageEnd
@@ -44,7 +37,7 @@ async fn it_is_told_as_it_would_be_read_although_nothing_can_be_read() {
     let clients = world.a();
     clients.message("m").await;
     clients.append("m", "zero").await.unwrap();
-    let mut watch = open_watch(&clients, "m").await;
+    let mut watch = clients.watch_live("m").await;
     let first = clients.get("m").await.unwrap().sequence + 1;
     let _: () = world
         .redis
@@ -63,7 +56,7 @@ async fn what_another_instance_writes_in_between_is_read_in_its_place() {
     const TURNS: usize = 200;
     let world = World::of(2).await;
     world.a().message("m").await;
-    let mut watch = open_watch(&world.a(), "m").await;
+    let mut watch = world.a().watch_live("m").await;
     for turn in 0..TURNS {
         let writer = world.either(turn / 3);
         writer.append("m", &format!("{turn} ")).await.unwrap();

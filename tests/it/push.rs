@@ -5,15 +5,7 @@ use std::time::Duration;
 
 use throughline::proto::{self as v1, WatchEndReason, watch_message_response::Frame};
 
-use crate::support::{Clients, Watch, World, eventually, soon};
-
-/// A watch that has sent all that there is.
-async fn open_watch(clients: &Clients, message: &str) -> Watch {
-    let mut watch = clients.watch(message, "").await;
-    watch.snapshot().await;
-    watch.caught_up().await;
-    watch
-}
+use crate::support::{Clients, World, eventually, soon};
 
 /// Message `m`, whose third event is its first text.
 async fn text_message(clients: &Clients) {
@@ -40,7 +32,7 @@ async fn channels(world: &World) -> Vec<String> {
 async fn events_are_pushed_and_not_read() {
     let world = World::pushing().await;
     text_message(&world.a()).await;
-    let mut watch = open_watch(&world.b(), "m").await;
+    let mut watch = world.b().watch_live("m").await;
     let mut reads = None;
     for sequence in 4..104 {
         world.a().append("m", "x").await.unwrap();
@@ -59,8 +51,8 @@ async fn an_end_and_a_deletion_are_pushed() {
     for message in ["ended", "deleted"] {
         world.a().message(message).await;
     }
-    let mut ended = open_watch(&world.b(), "ended").await;
-    let mut deleted = open_watch(&world.b(), "deleted").await;
+    let mut ended = world.b().watch_live("ended").await;
+    let mut deleted = world.b().watch_live("deleted").await;
     world.a().complete("ended").await;
     world.a().delete("deleted").await.unwrap();
     ended.event().await;
@@ -113,10 +105,7 @@ async fn what_an_instance_writes_that_does_not_publish_is_found() {
     let world = World::of_both_modes().await;
     let (silent, pushing) = (world.a(), world.b());
     text_message(&silent).await;
-    let mut watches = [
-        open_watch(&silent, "m").await,
-        open_watch(&pushing, "m").await,
-    ];
+    let mut watches = [silent.watch_live("m").await, pushing.watch_live("m").await];
     for sequence in (4..24).step_by(2) {
         // What the second publishes does not follow what this one has read.
         silent.append("m", "silent ").await.unwrap();
@@ -154,15 +143,15 @@ async fn without_push_nothing_is_published_for_an_append() {
 async fn a_log_that_nobody_follows_is_no_longer_subscribed_to() {
     let world = World::pushing().await;
     world.a().message("m").await;
-    let first = open_watch(&world.b(), "m").await;
-    let second = open_watch(&world.b(), "m").await;
+    let first = world.b().watch_live("m").await;
+    let second = world.b().watch_live("m").await;
     assert_eq!(channels(&world).await.len(), 1);
     drop((first, second));
     eventually("the channel is left", async || {
         channels(&world).await.is_empty()
     })
     .await;
-    let mut again = open_watch(&world.b(), "m").await;
+    let mut again = world.b().watch_live("m").await;
     world.a().append("m", "x").await.unwrap();
     assert_eq!(again.event().await.sequence, 2);
 }
@@ -176,7 +165,7 @@ async fn instances_on_two_databases_of_a_redis_do_not_hear_each_other() {
     let elsewhere = world.clients[2].clone();
     world.a().message("m").await;
     elsewhere.message("m").await;
-    let mut watch = open_watch(&world.b(), "m").await;
+    let mut watch = world.b().watch_live("m").await;
     elsewhere.append("m", "elsewhere").await.unwrap();
     world.a().append("m", "here").await.unwrap();
     let events = [watch.event().await, watch.event().await];

@@ -288,6 +288,14 @@ impl Clients {
         .unwrap()
     }
 
+    /// A watch that has sent all that there is.
+    pub async fn watch_live(&self, message: &str) -> Watch {
+        let mut watch = self.watch(message, "").await;
+        watch.snapshot().await;
+        watch.caught_up().await;
+        watch
+    }
+
     pub async fn watch_with(&self, request: v1::WatchMessageRequest) -> Result<Watch> {
         let response = self.messages.clone().watch_message(request).await?;
         Ok(Watch::new(response.into_inner()))
