@@ -4,6 +4,7 @@
 pub mod bundle;
 pub mod deadline;
 pub mod grpc;
+mod ready;
 pub mod stall;
 pub mod status;
 mod watch_body;

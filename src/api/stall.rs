@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
 use tracing::info;
 
-use super::{status, watch_body::WatchBody};
+use super::{ready, status, watch_body::WatchBody};
 
 /// So often are the watches looked at while one may stand still: the last of
 /// them ends it, at most a tenth of the time late.
@@ -57,11 +57,11 @@ impl Stalls {
         }
     }
 
-    /// Gives a response its frames, if it is that of a watch, and looks after it
-    /// from now on.
+    /// Gives a response what it has among its extensions to be sent. If that is a
+    /// watch, it is looked after from now on.
     pub fn guard(&self, mut response: Response<Body>) -> Response<Body> {
         let Some(answer) = WatchBody::of(&mut response) else {
-            return response;
+            return ready::unpack(response);
         };
         let watch = Arc::new(Mutex::new(Watch::Open {
             answer,

@@ -173,17 +173,8 @@ impl Engine {
         })
     }
 
-    /// A message as it stands.
-    pub async fn message(
-        &self,
-        principal: &Principal,
-        id: &MessageId,
-    ) -> Result<View, EngineError> {
-        let loaded = self.load_for(principal, id).await?;
-        self.view(loaded.message).await
-    }
-
-    /// The same for somebody who needs no more of its text than its blocks hold.
+    /// A message as it stands, for somebody who needs no more of its text than its
+    /// blocks hold.
     pub async fn message_without_text(
         &self,
         principal: &Principal,

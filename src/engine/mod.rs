@@ -43,7 +43,7 @@ pub use self::{
     notices::{News, Notice, Notices},
     step::Step,
     submit::SubmitRequest,
-    view::View,
+    view::{Seen, View},
     watch::WatchRequest,
     watch_session::SessionPlace,
     write::{Receipt, Request, Written},

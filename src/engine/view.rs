@@ -2,8 +2,16 @@
 
 use super::{Engine, EngineError};
 use crate::{
-    domain::{content::Content, ids::ContentId, limits, message::Message},
+    domain::{
+        content::Content,
+        ids::{ContentId, MessageId, UserId},
+        limits,
+        message::Message,
+        principal::Principal,
+        refusal::Refusal,
+    },
     proto as v1,
+    store::{Loaded, Reload, Version},
     wire::message::{fitted, message_to_v1},
 };
 
@@ -14,6 +22,13 @@ pub struct View {
     pub message: Message,
     text: String,
     is_truncated: bool,
+}
+
+/// Which message somebody has seen, and when in its life.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    owner: UserId,
+    version: Version,
 }
 
 impl View {
@@ -44,6 +59,43 @@ enum Part<'a> {
 }
 
 impl Engine {
+    /// A message as it stands.
+    pub async fn message(
+        &self,
+        principal: &Principal,
+        id: &MessageId,
+    ) -> Result<(View, Seen), EngineError> {
+        let loaded = self.load_for(principal, id).await?;
+        self.see(loaded).await
+    }
+
+    /// The same, if it is not as it was when it was seen.
+    pub async fn message_unless(
+        &self,
+        principal: &Principal,
+        id: &MessageId,
+        seen: &Seen,
+    ) -> Result<Option<(View, Seen)>, EngineError> {
+        let unknown = || Refusal::MessageUnknown(id.clone());
+        let loaded = match self.store.load_unless(id, &seen.version).await? {
+            Reload::Unchanged => {
+                principal.authorize(&seen.owner, unknown())?;
+                return Ok(None);
+            }
+            Reload::Changed(loaded) => loaded.ok_or_else(unknown)?,
+        };
+        principal.authorize(&loaded.message.user, unknown())?;
+        self.see(loaded).await.map(Some)
+    }
+
+    async fn see(&self, loaded: Loaded) -> Result<(View, Seen), EngineError> {
+        let seen = Seen {
+            owner: loaded.message.user.clone(),
+            version: loaded.version(),
+        };
+        Ok((self.view(loaded.message).await?, seen))
+    }
+
     /// Adds to a message the text that it keeps out of line, as far as it fits
     /// into a frame.
     pub(super) async fn view(&self, message: Message) -> Result<View, EngineError> {

@@ -5,15 +5,54 @@
 //! by themselves, after the message. The text of an open block only grows until
 //! the revision changes: if that is the same afterwards, the first bytes of what
 //! was read are the text that belongs to the message.
+//!
+//! Who has loaded a message before has it told whether anything has happened since.
 
 use redis::Value;
 
-use super::{Loaded, Store, StoreError, reply::parse, snapshot};
-use crate::domain::ids::MessageId;
+use super::{
+    Loaded, Store, StoreError,
+    log::ends,
+    reply::{elements, parse},
+    snapshot,
+};
+use crate::domain::{
+    cursor::Cursor,
+    ids::{MessageId, SessionId},
+};
 
 /// How long the texts of a message may be together for its function to answer
 /// them: from about here on a second journey is the shorter way.
 const SHORT_TEXTS_BYTES: i64 = 8 * 1024;
+
+/// A state of a message, which is told from all others that its id has: each
+/// event makes another, and each write that has no event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    session: SessionId,
+    revision: u64,
+    last_entry: Cursor,
+}
+
+/// What has become of a message that was loaded before.
+#[derive(Debug)]
+pub enum Reload {
+    /// Nothing.
+    Unchanged,
+    /// Something; none where it is gone.
+    Changed(Option<Loaded>),
+}
+
+impl Loaded {
+    /// The state that was loaded.
+    pub fn version(&self) -> Version {
+        Version {
+            session: self.message.session.clone(),
+            revision: self.revision,
+            last_entry: self.last_entry,
+        }
+    }
+}
 
 impl Store {
     /// Loads a message; none where there is no such message.
@@ -34,20 +73,53 @@ impl Store {
         let answers = self.link.read(&calls).await?;
         let mut all = Vec::with_capacity(messages.len());
         for (message, answer) in messages.iter().zip(answers) {
-            all.push(match snapshot::parse(answer, self, message)? {
-                Some((loaded, lengths)) if !lengths.is_empty() => {
-                    self.add_texts(loaded, &lengths).await?
-                }
-                whole => whole.map(|(loaded, _)| loaded),
-            });
+            all.push(self.complete(message, answer).await?);
         }
         Ok(all)
+    }
+
+    /// Loads a message, if it is another than this version of it.
+    pub async fn load_unless(
+        &self,
+        message: &MessageId,
+        version: &Version,
+    ) -> Result<Reload, StoreError> {
+        let mut call = self.load_call(message, SHORT_TEXTS_BYTES);
+        call.arg(version.revision)
+            .arg(format!("0-{}", version.last_entry.sequence));
+        let loaded = match self.link.read_one(call).await? {
+            Value::Array(only) if only.len() == 1 => {
+                let [last] = elements(Value::Array(only))?;
+                let log = self.message_log(message, &version.session);
+                if ends(last, &log)?[0] == version.last_entry {
+                    return Ok(Reload::Unchanged);
+                }
+                // An entry of another history stands where the known one stood.
+                self.load(message).await?
+            }
+            answer => self.complete(message, answer).await?,
+        };
+        Ok(Reload::Changed(loaded))
     }
 
     fn load_call(&self, message: &MessageId, bytes_max: i64) -> redis::Cmd {
         let mut call = self.functions.read("load", &self.keys.of_message(message));
         call.arg(bytes_max);
         call
+    }
+
+    /// A message from the answer of its function, with the texts that are not in it.
+    async fn complete(
+        &self,
+        message: &MessageId,
+        answer: Value,
+    ) -> Result<Option<Loaded>, StoreError> {
+        match snapshot::parse(answer, self, message)? {
+            Some((loaded, lengths)) if !lengths.is_empty() => {
+                self.add_texts(loaded, &lengths).await
+            }
+            whole => Ok(whole.map(|(loaded, _)| loaded)),
+        }
     }
 
     /// Adds to a message the texts of its open blocks, which had these lengths.

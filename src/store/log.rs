@@ -211,6 +211,14 @@ impl Entry {
         place(stored, first, log).map(Self::Events)
     }
 
+    /// The place of the first event, if there are events.
+    fn first(&self) -> Option<Cursor> {
+        match self {
+            Self::Events(events) => events.first().map(|placed| placed.cursor),
+            Self::Deleted => None,
+        }
+    }
+
     /// The place of the last event, if there are events.
     pub fn last(&self) -> Option<Cursor> {
         match self {
@@ -362,7 +370,7 @@ impl Store {
             user: UserId::parse(&parse::<String>(user)?).map_err(StoreError::corrupt)?,
             state: MessageState::named(&status)
                 .ok_or_else(|| StoreError::corrupt("the status of a message is unknown"))?,
-            head: last_cursor(last, &log)?,
+            head: ends(last, &log)?[1],
             events: decode_events(entries, &log)?,
             log,
         })
@@ -415,20 +423,12 @@ pub(super) fn decode_events(
     Ok(events)
 }
 
-/// The place of the last event, from the answer of XREVRANGE COUNT 1.
-pub(super) fn last_cursor(entries: Value, log: &Log) -> Result<Cursor, StoreError> {
-    last_entry(entries, log)?
-        .and_then(|entry| entry.last())
-        .ok_or_else(|| StoreError::corrupt("a message has no log"))
-}
-
-/// The place of the first event, from the answer of XRANGE COUNT 1.
-pub(super) fn first_cursor(entries: Value, log: &Log) -> Result<Cursor, StoreError> {
-    match last_entry(entries, log)? {
-        Some(Entry::Events(events)) => events.first().map(|placed| placed.cursor),
-        _ => None,
-    }
-    .ok_or_else(|| StoreError::corrupt("a message has no log"))
+/// The places of the first and the last event of one entry, from the answer of
+/// XRANGE or XREVRANGE COUNT 1.
+pub(super) fn ends(entries: Value, log: &Log) -> Result<[Cursor; 2], StoreError> {
+    let entry = last_entry(entries, log)?;
+    let ends = entry.and_then(|entry| Some([entry.first()?, entry.last()?]));
+    ends.ok_or_else(|| StoreError::corrupt("a message has no log"))
 }
 
 fn last_entry(entries: Value, log: &Log) -> Result<Option<Entry>, StoreError> {

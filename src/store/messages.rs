@@ -8,7 +8,7 @@ use super::{
     Store, StoreError,
     keys::Keys,
     known::parse_fence,
-    log::first_cursor,
+    log::ends,
     reply::{elements, parse, scored},
 };
 use crate::domain::{
@@ -28,6 +28,8 @@ pub struct Loaded {
     pub message: Message,
     /// Changes with every write but appended text.
     pub(super) revision: u64,
+    /// The first event of the last entry of its log.
+    pub(super) last_entry: Cursor,
     /// Keys of its content out of line.
     pub(super) contents: String,
     pub(super) repeats: String,
@@ -268,7 +270,7 @@ impl Store {
         Ok(Inspected {
             keys: keys.collect::<Result<_, StoreError>>()?,
             entries,
-            first: first_cursor(first, &log)?,
+            first: ends(first, &log)?[0],
         })
     }
 }

@@ -32,6 +32,7 @@ pub use self::{
     due::Due,
     error::StoreError,
     feed::{Feed, FeedItem, READ_ENTRIES_MAX, Read},
+    load::{Reload, Version},
     log::{Entry, Log, Look, Page, Placed, Resume},
     messages::{Inspected, Loaded, Repeat, Vitals},
     queue::{QueueBells, QueueEntry, Taken, Ticket},

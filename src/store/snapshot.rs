@@ -9,7 +9,7 @@ use super::{
     Loaded, Store, StoreError,
     keys::SCHEMA,
     known::{fence, guard, parse_fence},
-    log::last_cursor,
+    log::ends,
     reply::{array, elements, parse as parse_value},
 };
 use crate::{
@@ -213,8 +213,9 @@ pub(super) fn parse(
     let [fields, texts, last] = elements(answer)?;
     let fields = Fields(parse_value(fields)?);
     let session: SessionId = fields.id("session", SessionId::parse)?;
+    let [last_entry, head] = ends(last, &store.message_log(id, &session))?;
     let mut message = Message {
-        head: last_cursor(last, &store.message_log(id, &session))?,
+        head,
         id: id.clone(),
         session,
         user: fields.id("user", UserId::parse)?,
@@ -246,6 +247,7 @@ pub(super) fn parse(
     let loaded = Loaded {
         message,
         revision: fields.number("revision")?,
+        last_entry,
         contents: fields.text("contents").unwrap_or_default().to_owned(),
         repeats: fields.text("repeats").unwrap_or_default().to_owned(),
     };

@@ -19,17 +19,26 @@ use tower::util::MapResponseLayer;
 
 use crate::support::{Clients, Rpc, World, claim_of, image_block, named, open, reason, text_block};
 
-/// A client that is known to be this user.
+/// A client that is known to be this user, at an instance of its own.
 async fn known_as(world: &World, user: &str) -> Clients {
+    let user = user.to_owned();
+    instance(world, move |_| user.clone()).await
+}
+
+/// A client of an instance that knows users by this.
+async fn instance(
+    world: &World,
+    user_of: impl Fn(&Request<()>) -> String + Clone + Send + Sync + 'static,
+) -> Clients {
     let url = world.redis.url();
     let store = Store::connect(&url, StoreOptions::default()).await.unwrap();
     let mut tasks = JoinSet::new();
     let drain = CancellationToken::new();
     let hub = Hub::start(store.clone(), Duration::from_secs(1), drain, &mut tasks);
     let engine = Engine::start(store, hub, EngineOptions::default(), &mut tasks);
-    let user = Principal::User(UserId::parse(user).unwrap());
     let identify = move |mut request: Request<()>| {
-        request.extensions_mut().insert(user.clone());
+        let user = UserId::parse(&user_of(&request)).unwrap();
+        request.extensions_mut().insert(Principal::User(user));
         Ok(request)
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -284,4 +293,33 @@ async fn a_user_claims_no_tasks_and_renews_those_of_nobody_else() {
     };
     let unknown = stranger.submit(elsewhere).await.unwrap_err();
     assert_eq!(reason(&unknown), "MESSAGE_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn an_answer_that_its_owner_got_is_not_given_to_others() {
+    let world = World::start().await;
+    let clients = instance(&world, |request| {
+        let user = request.metadata().get("user");
+        user.map_or("user_1", |user| user.to_str().unwrap())
+            .to_owned()
+    })
+    .await;
+    clients.message("m").await;
+    clients.append("m", &"x".repeat(100_000)).await.unwrap();
+    for (user, expected) in [
+        ("user_1", Code::Ok),
+        ("user_2", Code::NotFound),
+        ("user_1", Code::Ok),
+    ] {
+        let mut request = Request::new(v1::GetMessageRequest {
+            message_id: "m".into(),
+            ..Default::default()
+        });
+        request.metadata_mut().insert("user", user.parse().unwrap());
+        let answer = clients.messages.clone().get_message(request).await;
+        assert_eq!(
+            answer.map_or_else(|status| status.code(), |_| Code::Ok),
+            expected
+        );
+    }
 }

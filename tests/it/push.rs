@@ -13,15 +13,6 @@ async fn text_message(clients: &Clients) {
     clients.append("m", "x").await.unwrap();
 }
 
-/// How often Redis has carried out a command.
-async fn calls(world: &World, command: &str) -> u64 {
-    let stats: String = world.redis.run(&["INFO", "commandstats"]).await;
-    let line = format!("cmdstat_{command}:calls=");
-    let calls = stats.lines().find_map(|found| found.strip_prefix(&line));
-    let digits = calls.and_then(|calls| calls.split(',').next());
-    digits.map_or(0, |digits| digits.parse().unwrap())
-}
-
 /// Channels of logs that somebody is subscribed to.
 async fn channels(world: &World) -> Vec<String> {
     let pattern = "throughline:*:stream:*";
@@ -39,10 +30,10 @@ async fn events_are_pushed_and_not_read() {
         assert_eq!(watch.event().await.sequence, sequence);
         // Who begins to listen reads once, which the first event comes after.
         if reads.is_none() {
-            reads = Some(calls(&world, "xread").await);
+            reads = Some(world.redis.calls("xread").await);
         }
     }
-    assert_eq!(Some(calls(&world, "xread").await), reads);
+    assert_eq!(Some(world.redis.calls("xread").await), reads);
 }
 
 #[tokio::test]
@@ -132,11 +123,11 @@ async fn without_push_nothing_is_published_for_an_append() {
     let world = World::of_both_modes().await;
     let silent = world.a();
     text_message(&silent).await;
-    let published = calls(&world, "publish").await;
+    let published = world.redis.calls("publish").await;
     for _ in 0..20 {
         silent.append("m", "x").await.unwrap();
     }
-    assert_eq!(calls(&world, "publish").await, published);
+    assert_eq!(world.redis.calls("publish").await, published);
 }
 
 #[tokio::test]

@@ -322,7 +322,7 @@ async fn watchers_that_come_back_at_once_share_their_reads() {
     let a = world.a();
     a.message("m").await;
     a.append("m", "all that was missed").await.unwrap();
-    let before = reads(&world).await;
+    let before = world.redis.calls("fcall_ro").await;
 
     let mut watchers = JoinSet::new();
     for _ in 0..WATCHERS {
@@ -336,16 +336,6 @@ async fn watchers_that_come_back_at_once_share_their_reads() {
     }
     watchers.join_all().await;
 
-    let reads = reads(&world).await - before;
+    let reads = world.redis.calls("fcall_ro").await - before;
     assert!(reads < WATCHERS / 2, "{reads} reads");
-}
-
-/// How often Redis was asked by a function that only reads.
-async fn reads(world: &World) -> usize {
-    let stats: String = world.redis.run(&["INFO", "commandstats"]).await;
-    let calls = stats
-        .lines()
-        .find_map(|line| line.strip_prefix("cmdstat_fcall_ro:calls="))
-        .and_then(|rest| rest.split(',').next());
-    calls.map_or(0, |calls| calls.parse().unwrap())
 }

@@ -7,7 +7,9 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    Answer, fields, open, page_token,
+    Answer,
+    answers::Answers,
+    fields, open, page_token,
     read_mask::ReadMask,
     result,
     servers::message_service_server::MessageService,
@@ -32,14 +34,27 @@ use crate::{
     },
 };
 
-pub(super) struct Messages(pub(super) Engine);
+pub(super) struct Messages {
+    engine: Engine,
+    answers: Answers,
+}
 
 type Chunks = Pin<Box<dyn Stream<Item = Result<v1::ReadContentResponse, Status>> + Send>>;
 
 impl Messages {
+    pub(super) fn of(engine: Engine) -> Self {
+        Self {
+            engine,
+            answers: Answers::new(),
+        }
+    }
+
     async fn write(&self, write: Write) -> Result<Written, Status> {
         let Write { request, command } = write;
-        self.0.write(&request, &command).await.map_err(from_engine)
+        self.engine
+            .write(&request, &command)
+            .await
+            .map_err(from_engine)
     }
 }
 
@@ -52,7 +67,7 @@ impl MessageService for Messages {
         let (principal, request) = open(request);
         let (session, message, command) = writes::create_message(request)?;
         let created = self
-            .0
+            .engine
             .create_message(&principal, &session, &message, &command)
             .await
             .map_err(from_engine)?;
@@ -70,9 +85,16 @@ impl MessageService for Messages {
         let (principal, request) = open(request);
         let id = fields::id("message_id", &request.message_id, MessageId::parse)?;
         let mask = ReadMask::of_message(request.read_mask)?;
+        if mask.is_whole() {
+            return self.answers.give(&self.engine, &principal, &id).await;
+        }
         let view = match mask.has("text") || mask.has("text_truncated") {
-            true => self.0.message(&principal, &id).await,
-            false => self.0.message_without_text(&principal, &id).await,
+            true => self
+                .engine
+                .message(&principal, &id)
+                .await
+                .map(|(view, _)| view),
+            false => self.engine.message_without_text(&principal, &id).await,
         };
         let view = view.map_err(from_engine)?;
         Ok(Response::new(v1::GetMessageResponse {
@@ -93,7 +115,7 @@ impl MessageService for Messages {
                 .map_err(|_| invalid("skip", "must not be negative"))?,
         };
         let page = self
-            .0
+            .engine
             .list_messages(&principal, &session, &page)
             .await
             .map_err(from_engine)?;
@@ -109,7 +131,11 @@ impl MessageService for Messages {
     ) -> Answer<v1::AppendTextResponse> {
         let (principal, request) = open(request);
         let wanted = writes::append_text(principal, request)?;
-        let appended = self.0.append_text(&wanted).await.map_err(from_engine)?;
+        let appended = self
+            .engine
+            .append_text(&wanted)
+            .await
+            .map_err(from_engine)?;
         Ok(Response::new(v1::AppendTextResponse {
             result: Some(result(appended.receipt)),
             block_id: appended.block.to_string(),
@@ -174,7 +200,7 @@ impl MessageService for Messages {
     ) -> Answer<Self::WriteMessageStream> {
         let bundle = request.extensions().get().cloned().unwrap_or_default();
         let (principal, requests) = open(request);
-        let acks = write_stream::acks(self.0.clone(), principal, &bundle, requests);
+        let acks = write_stream::acks(self.engine.clone(), principal, &bundle, requests);
         Ok(Response::new(acks))
     }
 
@@ -199,7 +225,7 @@ impl MessageService for Messages {
         let (principal, request) = open(request);
         let wanted = writes::acquire_writer(&request)?;
         let granted = self
-            .0
+            .engine
             .acquire_writer(&principal, &wanted)
             .await
             .map_err(from_engine)?;
@@ -222,7 +248,7 @@ impl MessageService for Messages {
             token => place("page_token", token)?,
         };
         let page = self
-            .0
+            .engine
             .list_events(&principal, &message, after, size)
             .await
             .map_err(from_engine)?;
@@ -248,7 +274,7 @@ impl MessageService for Messages {
         let limit =
             u64::try_from(request.limit).map_err(|_| invalid("limit", "must not be negative"))?;
         let (reference, data) = self
-            .0
+            .engine
             .read_content(&principal, &source, offset, limit)
             .await
             .map_err(from_engine)?;
@@ -261,7 +287,7 @@ impl MessageService for Messages {
         &self,
         request: Request<v1::WatchMessageRequest>,
     ) -> Answer<Self::WatchMessageStream> {
-        watch::watch(&self.0, request)
+        watch::watch(&self.engine, request)
     }
 
     async fn delete_message(
@@ -270,7 +296,7 @@ impl MessageService for Messages {
     ) -> Answer<v1::DeleteMessageResponse> {
         let (principal, request) = open(request);
         let id = fields::id("message_id", &request.message_id, MessageId::parse)?;
-        self.0
+        self.engine
             .delete_message(&principal, &id)
             .await
             .map_err(from_engine)?;
@@ -291,7 +317,7 @@ impl MessageService for Messages {
             validate_only: request.validate_only,
         };
         let count = self
-            .0
+            .engine
             .cleanup(&principal, &cleanup)
             .await
             .map_err(from_engine)?;

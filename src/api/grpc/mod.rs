@@ -1,6 +1,7 @@
 //! The gRPC door. A handler parses, calls the engine and converts.
 
 mod admin;
+mod answers;
 mod blocks;
 mod bound;
 mod claims;
@@ -48,7 +49,7 @@ const REQUEST_BYTES_MAX: usize = limits::BLOCK_BYTES_MAX + 1024 * 1024;
 /// The four services of `throughline.v1`, to be served below a layer that has
 /// [`Stalls::guard`](crate::api::stall::Stalls::guard) look at each response.
 pub fn routes(engine: Engine) -> Routes {
-    let messages = MessageServiceServer::new(Messages(engine.clone()))
+    let messages = MessageServiceServer::new(Messages::of(engine.clone()))
         .max_decoding_message_size(REQUEST_BYTES_MAX);
     let tasks =
         TaskServiceServer::new(Tasks(engine.clone())).max_decoding_message_size(REQUEST_BYTES_MAX);

@@ -41,6 +41,11 @@ impl ReadMask {
         Ok(Self(Some(paths.into_iter().collect())))
     }
 
+    /// Whether everything is given.
+    pub(super) fn is_whole(&self) -> bool {
+        self.0.is_none()
+    }
+
     pub(super) fn has(&self, field: &str) -> bool {
         self.0.as_ref().is_none_or(|fields| fields.contains(field))
     }

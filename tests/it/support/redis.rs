@@ -51,6 +51,15 @@ impl Redis {
         call.query_async(&mut connection).await.unwrap()
     }
 
+    /// How often it has carried out a command, itself or in a function.
+    pub async fn calls(&self, command: &str) -> usize {
+        let stats: String = self.run(&["INFO", "commandstats"]).await;
+        let line = format!("cmdstat_{command}:calls=");
+        let calls = stats.lines().find_map(|found| found.strip_prefix(&line));
+        let digits = calls.and_then(|calls| calls.split(',').next());
+        digits.map_or(0, |digits| digits.parse().unwrap())
+    }
+
     /// All keys, in order.
     pub async fn keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = self.run(&["KEYS", "*"]).await;

@@ -1,0 +1,53 @@
+//! Answers that are sent as they lie in memory.
+//!
+//! tonic would encode each of them, which for a long one means to write it once more.
+//! So a handler puts its bytes among the extensions of its response, from where a
+//! layer makes them its body, and has nothing for tonic to send.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use prost::Message;
+use tonic::{Response, Status, body::Body};
+
+use super::status;
+
+/// A flag, 0 for what is not compressed, and a length before each message.
+const PREFIX_BYTES: usize = 5;
+
+/// An answer as gRPC sends it. Cloning shares its bytes.
+#[derive(Debug, Clone)]
+pub(super) struct Ready(Bytes);
+
+impl Ready {
+    pub(super) fn of(answer: &impl Message) -> Self {
+        let length = answer.encoded_len();
+        let mut bytes = BytesMut::with_capacity(PREFIX_BYTES + length);
+        bytes.put_u8(0);
+        // Far below: a message has a limit.
+        bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+        answer.encode_raw(&mut bytes);
+        Self(bytes.freeze())
+    }
+
+    /// How many bytes it has.
+    pub(super) fn size(&self) -> usize {
+        self.0.len()
+    }
+
+    /// A response that is this, below a layer that [unpacks](unpack) it.
+    pub(super) fn into_response<T: Default>(self) -> Response<T> {
+        let mut response = Response::new(T::default());
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Gives a response its answer, if that is ready.
+pub(super) fn unpack(mut response: http::Response<Body>) -> http::Response<Body> {
+    let Some(Ready(bytes)) = response.extensions_mut().remove() else {
+        return response;
+    };
+    let trailers = async { Some(Ok(status::trailers(&Status::ok("")))) };
+    let body = Full::new(bytes).with_trailers(trailers);
+    response.map(|_| Body::new(body.map_err(|never| match never {})))
+}
