@@ -82,7 +82,7 @@ impl Engine {
                 principal.authorize(&seen.owner, unknown())?;
                 return Ok(None);
             }
-            Reload::Changed(loaded) => loaded.ok_or_else(unknown)?,
+            Reload::Changed(loaded) => *loaded.ok_or_else(unknown)?,
         };
         principal.authorize(&loaded.message.user, unknown())?;
         self.see(loaded).await.map(Some)

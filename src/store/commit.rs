@@ -3,7 +3,8 @@
 use redis::{Cmd, ToRedisArgs};
 
 use super::{
-    Loaded, Store, StoreError, known::guard, log::encode, reply::Outcome, snapshot::changed_fields,
+    Loaded, Store, StoreError, entry::encode, known::guard, reply::Outcome,
+    snapshot::changed_fields,
 };
 use crate::domain::{
     Time,

@@ -4,10 +4,10 @@
 use bytes::BufMut;
 use prost::encoding::{WireType, encode_key, encode_varint, sfixed64};
 
-use super::{append::Append, log::ENTRY_BYTES_MAX};
+use super::{append::Append, entry::ENTRY_BYTES_MAX};
 use crate::domain::{Time, ids::BlockId, limits::ENTRY_EVENTS_MAX};
 
-// Fields of `StoredEntry`, which is read in log.rs.
+// Fields of `StoredEntry`, which is read in entry.rs.
 const BLOCK: u32 = 2;
 const OFFSET: u32 = 3;
 const DELTAS: u32 = 4;
@@ -86,7 +86,7 @@ mod tests {
 
     use super::*;
     use crate::domain::ids::MessageId;
-    use crate::store::{Delta, log::StoredEntry};
+    use crate::store::{Delta, entry::StoredEntry};
 
     #[test]
     fn entries_are_encoded_as_what_they_are_read_as() {

@@ -106,13 +106,10 @@ pub(super) fn parse_items(answer: Value, logs: &[Read<'_>]) -> Result<Vec<FeedIt
     // Redis answers in the order of the question.
     let mut asked = logs.iter().enumerate();
     for (key, entries) in streams(answer)? {
-        let Some((index, read)) = asked.find(|(_, read)| read.log.key == key) else {
+        let Some((index, _)) = asked.find(|(_, read)| read.log.key == key) else {
             return Err(StoreError::corrupt("a log was read that nobody asked for"));
         };
-        let entries = array(entries)?
-            .into_iter()
-            .map(|entry| Entry::decode(entry, read.log))
-            .collect();
+        let entries = array(entries)?.into_iter().map(Entry::decode).collect();
         items.push(FeedItem { index, entries });
     }
     Ok(items)

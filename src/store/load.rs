@@ -12,14 +12,11 @@ use redis::Value;
 
 use super::{
     Loaded, Store, StoreError,
-    log::ends,
+    entry::ends,
     reply::{elements, parse},
     snapshot,
 };
-use crate::domain::{
-    cursor::Cursor,
-    ids::{MessageId, SessionId},
-};
+use crate::domain::{cursor::Cursor, ids::MessageId};
 
 /// How long the texts of a message may be together for its function to answer
 /// them: from about here on a second journey is the shorter way.
@@ -27,9 +24,8 @@ const SHORT_TEXTS_BYTES: i64 = 8 * 1024;
 
 /// A state of a message, which is told from all others that its id has: each
 /// event makes another, and each write that has no event.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version {
-    session: SessionId,
     revision: u64,
     last_entry: Cursor,
 }
@@ -40,14 +36,13 @@ pub enum Reload {
     /// Nothing.
     Unchanged,
     /// Something; none where it is gone.
-    Changed(Option<Loaded>),
+    Changed(Option<Box<Loaded>>),
 }
 
 impl Loaded {
     /// The state that was loaded.
     pub fn version(&self) -> Version {
         Version {
-            session: self.message.session.clone(),
             revision: self.revision,
             last_entry: self.last_entry,
         }
@@ -90,8 +85,7 @@ impl Store {
         let loaded = match self.link.read_one(call).await? {
             Value::Array(only) if only.len() == 1 => {
                 let [last] = elements(Value::Array(only))?;
-                let log = self.message_log(message, &version.session);
-                if ends(last, &log)?[0] == version.last_entry {
+                if ends(last)?[0] == version.last_entry {
                     return Ok(Reload::Unchanged);
                 }
                 // An entry of another history stands where the known one stood.
@@ -99,7 +93,7 @@ impl Store {
             }
             answer => self.complete(message, answer).await?,
         };
-        Ok(Reload::Changed(loaded))
+        Ok(Reload::Changed(loaded.map(Box::new)))
     }
 
     fn load_call(&self, message: &MessageId, bytes_max: i64) -> redis::Cmd {
@@ -114,7 +108,7 @@ impl Store {
         message: &MessageId,
         answer: Value,
     ) -> Result<Option<Loaded>, StoreError> {
-        match snapshot::parse(answer, self, message)? {
+        match snapshot::parse(answer, message)? {
             Some((loaded, lengths)) if !lengths.is_empty() => {
                 self.add_texts(loaded, &lengths).await
             }
@@ -155,7 +149,7 @@ impl Store {
     async fn load_at_once(&self, message: &MessageId) -> Result<Option<Loaded>, StoreError> {
         let call = self.load_call(message, i64::MAX);
         let answer = self.link.read_one(call).await?;
-        let whole = snapshot::parse(answer, self, message)?;
+        let whole = snapshot::parse(answer, message)?;
         Ok(whole.map(|(loaded, _)| loaded))
     }
 }

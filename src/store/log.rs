@@ -1,87 +1,29 @@
-//! The log of a message: entries of events, and what a place in it still means.
+//! The log of a message, and what a place in it still means.
 
-use prost::Message as _;
 use redis::Value;
 
 use super::{
     Append, Store, StoreError,
+    entry::{Entry, EntryEvents, ends, only_entry},
     reply::{array, elements, parse},
 };
 use crate::{
     domain::{
-        Time,
         cursor::{Cursor, Position},
         event::Change,
         ids::{BlockId, MessageId, SessionId, UserId},
-        limits::ENTRY_EVENTS_MAX,
         message::MessageState,
     },
     proto as v1,
     wire::{
-        event::{change_to_v1, delta_to_v1, place_event, time_of},
+        event::{change_to_v1, delta_to_v1, place_event},
         frame::GapReason,
     },
 };
 
-/// An entry that holds more bytes than this gets no further event: one read
-/// shall not take long.
-pub(super) const ENTRY_BYTES_MAX: usize = 512 * 1024;
-
 /// A page that holds more bytes than this gets no further entries: a reader that
 /// does not get rid of a page holds it, in frames several times as large.
 const PAGE_BYTES: usize = 64 * 1024;
-
-/// What stands in the field `e` of an entry. Sequences are not in it: the id of
-/// the entry is that of its first event.
-///
-/// It holds events, or text that was appended: of that there is so much, and so
-/// many pieces of it share an entry, that what these have in common is there once.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct StoredEntry {
-    #[prost(message, repeated, tag = "1")]
-    pub(super) events: Vec<v1::Event>,
-    /// Where the deltas were appended.
-    #[prost(string, tag = "2")]
-    pub(super) block: String,
-    /// Length of that block's text before the first of them.
-    #[prost(fixed64, tag = "3")]
-    pub(super) offset: u64,
-    /// Text of a TEXT_DELTA each.
-    #[prost(string, repeated, tag = "4")]
-    pub(super) deltas: Vec<String>,
-    /// When they were appended, in microseconds.
-    #[prost(sfixed64, tag = "5")]
-    pub(super) time: i64,
-}
-
-/// Encodes changes that happen at `time`, as the bytes of entries and the
-/// number of events in each.
-pub(super) fn encode(changes: &[Change], time: Time) -> Vec<(Vec<u8>, usize)> {
-    let mut entries: Vec<(Vec<u8>, usize)> = Vec::new();
-    for change in changes {
-        let fits = |(bytes, count): &&mut (Vec<u8>, usize)| {
-            *count < ENTRY_EVENTS_MAX as usize && bytes.len() < ENTRY_BYTES_MAX
-        };
-        let event = change_to_v1(change, time);
-        match entries.last_mut().filter(fits) {
-            Some((bytes, count)) => {
-                encode_event(&event, bytes);
-                *count += 1;
-            }
-            None => {
-                let mut bytes = Vec::with_capacity(event.encoded_len() + 8);
-                encode_event(&event, &mut bytes);
-                entries.push((bytes, 1));
-            }
-        }
-    }
-    entries
-}
-
-/// Adds an event to the bytes of an entry.
-pub(super) fn encode_event(event: &v1::Event, entry: &mut Vec<u8>) {
-    prost::encoding::message::encode(1, event, entry);
-}
 
 /// A log that can be followed: of a message, or of a session, which tells of
 /// each message that is created in it.
@@ -126,7 +68,7 @@ impl Log {
         changes
             .map(|(change, sequence)| {
                 let event = change_to_v1(change, first.time);
-                self.place(event, Cursor { sequence, ..first })
+                self.place_one(event, Cursor { sequence, ..first })
             })
             .collect()
     }
@@ -142,6 +84,34 @@ impl Log {
         }
     }
 
+    /// The events of an entry, for clients.
+    pub fn place(&self, events: EntryEvents) -> Vec<Placed> {
+        let first = events.first();
+        let stored = events.stored;
+        if !stored.deltas.is_empty() {
+            let deltas = stored.deltas.into_iter();
+            return self.place_deltas(deltas, first, &stored.block, stored.offset);
+        }
+        let events = stored.events.into_iter().zip(first.sequence..);
+        events
+            .map(|(event, sequence)| self.place_one(event, Cursor { sequence, ..first }))
+            .collect()
+    }
+
+    /// The events of entries, for clients.
+    pub(super) fn place_all(
+        &self,
+        entries: impl Iterator<Item = Value>,
+    ) -> Result<Vec<Placed>, StoreError> {
+        let mut placed = Vec::new();
+        for entry in entries {
+            if let Entry::Events(events) = Entry::decode(entry)? {
+                placed.extend(self.place(events));
+            }
+        }
+        Ok(placed)
+    }
+
     fn place_deltas(
         &self,
         deltas: impl Iterator<Item = String>,
@@ -155,12 +125,12 @@ impl Log {
                 let begin = offset;
                 offset += delta.len() as u64;
                 let event = delta_to_v1(block, begin, delta, first.time);
-                self.place(event, Cursor { sequence, ..first })
+                self.place_one(event, Cursor { sequence, ..first })
             })
             .collect()
     }
 
-    fn place(&self, event: v1::Event, cursor: Cursor) -> Placed {
+    fn place_one(&self, event: v1::Event, cursor: Cursor) -> Placed {
         let Cursor { sequence, time } = cursor;
         Placed {
             cursor,
@@ -176,76 +146,6 @@ pub struct Placed {
     pub cursor: Cursor,
     /// The event, complete.
     pub event: v1::Event,
-}
-
-/// One entry of a log.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Entry {
-    /// Events that were committed together; at least one.
-    Events(Vec<Placed>),
-    /// The message was deleted. The last entry of a log.
-    Deleted,
-}
-
-impl Entry {
-    /// Reads an entry as XRANGE and XREAD give it.
-    pub(super) fn decode(entry: Value, log: &Log) -> Result<Self, StoreError> {
-        let [id, fields] = elements(entry)?;
-        let id: String = parse(id)?;
-        let mut fields = array(fields)?.into_iter();
-        let (name, value) = (fields.next(), fields.next().unwrap_or_default());
-        if name.map(parse::<String>).transpose()?.as_deref() == Some("deleted") {
-            return Ok(Self::Deleted);
-        }
-        let first = id
-            .strip_prefix("0-")
-            .and_then(|sequence| sequence.parse().ok())
-            .ok_or_else(|| StoreError::corrupt("the id of an entry is not 0-<sequence>"))?;
-        let bytes: Vec<u8> = parse(value)?;
-        Self::decode_events(&bytes, first, log)
-    }
-
-    /// Reads the events of an entry from the bytes that it keeps them in.
-    pub(super) fn decode_events(bytes: &[u8], first: u64, log: &Log) -> Result<Self, StoreError> {
-        let stored = StoredEntry::decode(bytes).map_err(StoreError::corrupt)?;
-        place(stored, first, log).map(Self::Events)
-    }
-
-    /// The place of the first event, if there are events.
-    fn first(&self) -> Option<Cursor> {
-        match self {
-            Self::Events(events) => events.first().map(|placed| placed.cursor),
-            Self::Deleted => None,
-        }
-    }
-
-    /// The place of the last event, if there are events.
-    pub fn last(&self) -> Option<Cursor> {
-        match self {
-            Self::Events(events) => events.last().map(|placed| placed.cursor),
-            Self::Deleted => None,
-        }
-    }
-}
-
-fn place(stored: StoredEntry, first: u64, log: &Log) -> Result<Vec<Placed>, StoreError> {
-    if !stored.deltas.is_empty() {
-        let time = Time::from_timestamp_micros(stored.time);
-        let time = time.ok_or_else(|| StoreError::corrupt("the time of an entry is none"))?;
-        let first = Cursor {
-            sequence: first,
-            time,
-        };
-        let deltas = stored.deltas.into_iter();
-        return Ok(log.place_deltas(deltas, first, &stored.block, stored.offset));
-    }
-    let events = stored.events.into_iter().zip(first..);
-    events
-        .map(|(event, sequence)| {
-            let time = time_of(&event).map_err(StoreError::corrupt)?;
-            Ok(log.place(event, Cursor { sequence, time }))
-        })
-        .collect()
 }
 
 /// A part of a log, and of which message it is.
@@ -370,8 +270,8 @@ impl Store {
             user: UserId::parse(&parse::<String>(user)?).map_err(StoreError::corrupt)?,
             state: MessageState::named(&status)
                 .ok_or_else(|| StoreError::corrupt("the status of a message is unknown"))?,
-            head: ends(last, &log)?[1],
-            events: decode_events(entries, &log)?,
+            head: ends(last)?[1],
+            events: log.place_all(entries)?,
             log,
         })
     }
@@ -390,7 +290,7 @@ impl Store {
         let answers = self.link.read(&calls).await?;
         followed
             .zip(answers)
-            .map(|((log, read), answer)| parse_look(answer, log, read))
+            .map(|((_, read), answer)| parse_look(answer, read))
             .collect()
     }
 
@@ -410,56 +310,27 @@ impl Store {
     }
 }
 
-pub(super) fn decode_events(
-    entries: impl Iterator<Item = Value>,
-    log: &Log,
-) -> Result<Vec<Placed>, StoreError> {
-    let mut events = Vec::new();
-    for entry in entries {
-        if let Entry::Events(more) = Entry::decode(entry, log)? {
-            events.extend(more);
-        }
-    }
-    Ok(events)
-}
-
-/// The places of the first and the last event of one entry, from the answer of
-/// XRANGE or XREVRANGE COUNT 1.
-pub(super) fn ends(entries: Value, log: &Log) -> Result<[Cursor; 2], StoreError> {
-    let entry = last_entry(entries, log)?;
-    let ends = entry.and_then(|entry| Some([entry.first()?, entry.last()?]));
-    ends.ok_or_else(|| StoreError::corrupt("a message has no log"))
-}
-
-fn last_entry(entries: Value, log: &Log) -> Result<Option<Entry>, StoreError> {
-    let entry = array(entries)?.pop();
-    entry.map(|entry| Entry::decode(entry, log)).transpose()
-}
-
-fn parse_look(value: Value, log: &Log, read: Cursor) -> Result<Look, StoreError> {
+fn parse_look(value: Value, read: Cursor) -> Result<Look, StoreError> {
     let [exists, head, at] = elements(value)?;
-    let head = last_entry(head, log)?;
+    let head = only_entry(head)?;
     if !parse::<bool>(exists)? {
         return Ok(match head {
             Some(Entry::Deleted) => Look::Deleted,
             _ => Look::Expired,
         });
     }
-    let head = match head.and_then(|head| head.last()) {
-        Some(head) => head,
+    let head = match head {
+        Some(Entry::Events(events)) => events.last(),
         // A session in which no message was created yet.
-        None if read == Cursor::BEGINNING => return Ok(Look::Same(0)),
-        None => return Ok(Look::Changed),
+        _ if read == Cursor::BEGINNING => return Ok(Look::Same(0)),
+        _ => return Ok(Look::Changed),
     };
     if read == Cursor::BEGINNING {
         return Ok(Look::Same(head.sequence));
     }
-    let holds = |entry: Entry| match entry {
-        Entry::Events(events) => events.iter().any(|placed| placed.cursor == read),
-        Entry::Deleted => false,
-    };
-    let same = match last_entry(at, log)? {
-        Some(entry) => holds(entry),
+    let same = match only_entry(at)? {
+        Some(Entry::Events(events)) => events.hold(read),
+        Some(Entry::Deleted) => false,
         // What was read last is trimmed already: the reader is far behind.
         None => head.sequence > read.sequence,
     };

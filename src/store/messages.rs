@@ -6,9 +6,9 @@ use redis::Value;
 
 use super::{
     Store, StoreError,
+    entry::ends,
     keys::Keys,
     known::parse_fence,
-    log::ends,
     reply::{elements, parse, scored},
 };
 use crate::domain::{
@@ -270,7 +270,7 @@ impl Store {
         Ok(Inspected {
             keys: keys.collect::<Result<_, StoreError>>()?,
             entries,
-            first: ends(first, &log)?[0],
+            first: ends(first)?[0],
         })
     }
 }

@@ -8,6 +8,7 @@ mod commit;
 mod content;
 mod deltas;
 mod due;
+mod entry;
 mod error;
 mod feed;
 mod functions;
@@ -30,10 +31,11 @@ pub use self::{
     commit::{Commit, Committed},
     content::ReadContent,
     due::Due,
+    entry::{Entry, EntryEvents},
     error::StoreError,
     feed::{Feed, FeedItem, READ_ENTRIES_MAX, Read},
     load::{Reload, Version},
-    log::{Entry, Log, Look, Page, Placed, Resume},
+    log::{Log, Look, Page, Placed, Resume},
     messages::{Inspected, Loaded, Repeat, Vitals},
     queue::{QueueBells, QueueEntry, Taken, Ticket},
     sessions::Admission,

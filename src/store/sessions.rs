@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use redis::Value;
 
 use super::{
-    Page, Store, StoreError, functions,
-    log::{decode_events, encode_event},
+    Page, Store, StoreError,
+    entry::encode_event,
+    functions,
     reply::{Outcome, array, elements, parse, scored},
 };
 use crate::{
@@ -228,14 +229,14 @@ impl Store {
         let Some(user) = parse::<Option<String>>(user)? else {
             return Ok(None);
         };
-        let last = decode_events(array(last)?.into_iter(), &log)?;
+        let last = log.place_all(array(last)?.into_iter())?;
         Ok(Some(Page {
             user: UserId::parse(&user).map_err(StoreError::corrupt)?,
             state: MessageState::Streaming,
             head: last
                 .last()
                 .map_or(Cursor::BEGINNING, |placed| placed.cursor),
-            events: decode_events(array(entries)?.into_iter(), &log)?,
+            events: log.place_all(array(entries)?.into_iter())?,
             log,
         }))
     }

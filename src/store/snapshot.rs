@@ -6,10 +6,10 @@ use prost::Message as _;
 use redis::Value;
 
 use super::{
-    Loaded, Store, StoreError,
+    Loaded, StoreError,
+    entry::ends,
     keys::SCHEMA,
     known::{fence, guard, parse_fence},
-    log::ends,
     reply::{array, elements, parse as parse_value},
 };
 use crate::{
@@ -204,7 +204,6 @@ fn micros(time: Time) -> String {
 /// blocks are if those are still to be read. None where there is no such message.
 pub(super) fn parse(
     answer: Value,
-    store: &Store,
     id: &MessageId,
 ) -> Result<Option<(Loaded, Vec<usize>)>, StoreError> {
     if answer == Value::Nil {
@@ -213,7 +212,7 @@ pub(super) fn parse(
     let [fields, texts, last] = elements(answer)?;
     let fields = Fields(parse_value(fields)?);
     let session: SessionId = fields.id("session", SessionId::parse)?;
-    let [last_entry, head] = ends(last, &store.message_log(id, &session))?;
+    let [last_entry, head] = ends(last)?;
     let mut message = Message {
         head,
         id: id.clone(),

@@ -16,7 +16,7 @@ use redis::{PushInfo, PushKind, Value, aio::MultiplexedConnection};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{
-    Entry, FeedItem, Log, Read, Store, StoreError,
+    Entry, EntryEvents, FeedItem, Log, Read, Store, StoreError,
     feed::{parse_items, read_call},
     keys::Keys,
     link::Link,
@@ -252,11 +252,11 @@ impl Published {
         })
     }
 
-    /// The entry, of the log that it was published for.
-    pub fn entry(&self, log: &Log) -> Result<Entry, StoreError> {
+    /// The entry.
+    pub fn entry(&self) -> Result<Entry, StoreError> {
         match &self.payload[self.events_at..] {
             [] => Ok(Entry::Deleted),
-            events => Entry::decode_events(events, self.first, log),
+            events => EntryEvents::decode(events, self.first).map(Entry::Events),
         }
     }
 }

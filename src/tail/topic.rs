@@ -14,7 +14,7 @@ use tracing::warn;
 use super::{ahead::Ahead, batch::Batch, recent::Recent};
 use crate::{
     domain::cursor::Cursor,
-    store::{Entry, Log, Placed, Published, Read, StoreError},
+    store::{Entry, EntryEvents, Log, Placed, Published, Read, StoreError},
     wire::frame::WatchEnd,
 };
 
@@ -92,6 +92,14 @@ impl Events {
         true
     }
 
+    /// The same of an entry, of which all is known or nothing.
+    fn take_in_entry(&mut self, entry: EntryEvents, log: &Log, is_paced: bool) -> bool {
+        if entry.last().sequence <= self.recent.tip().sequence {
+            return self.recent.may_hold(entry.first()) && self.recent.may_hold(entry.last());
+        }
+        self.take_in(log.place(entry), is_paced)
+    }
+
     /// The same of what was kept, as far as nothing is missing any more.
     fn take_in_ahead(&mut self, is_paced: bool) -> bool {
         while let Some(events) = self.ahead.next(self.recent.tip().sequence) {
@@ -160,7 +168,7 @@ impl Topic {
     /// was not known.
     pub(super) fn take_in_read(self: &Arc<Self>, read: Result<Vec<Entry>, StoreError>) -> bool {
         match read {
-            Ok(entries) => self.take_in(entries),
+            Ok(entries) => self.take_in_entries(entries),
             Err(error) => {
                 warn!(%error, "a log cannot be read, its followers look again");
                 self.set_standing(Standing::Changed);
@@ -172,10 +180,10 @@ impl Topic {
     /// Takes in an entry that was published, if it is the next one. False where
     /// it is not known what comes before it: the log has to be read.
     pub(super) fn take_in_published(self: &Arc<Self>, published: &Published) -> bool {
-        let entry = || published.entry(&self.log).ok();
+        let entry = || published.entry().ok();
         self.is_next(published.first)
             && entry().is_some_and(|entry| {
-                self.take_in(vec![entry]);
+                self.take_in_entries(vec![entry]);
                 true
             })
     }
@@ -191,7 +199,10 @@ impl Topic {
         let mut events = self.events();
         if first <= events.recent.tip().sequence + 1 {
             drop(events);
-            self.take_in(vec![Entry::Events(written)]);
+            self.take_in(|events, is_paced| {
+                let is_known = events.take_in(written, is_paced);
+                (!is_known).then_some(Standing::Changed)
+            });
         } else {
             events.ahead.keep(first, written);
         }
@@ -204,22 +215,29 @@ impl Topic {
 
     /// Takes in what follows what is known, in this order. True where any of it
     /// does.
-    fn take_in(self: &Arc<Self>, entries: Vec<Entry>) -> bool {
-        let is_paced = self.news.receiver_count() > UNPACED_FOLLOWERS;
-        let mut standing = None;
-        let mut events = self.events();
-        let known = events.recent.tip().sequence;
-        for entry in entries {
-            match entry {
-                Entry::Deleted => standing = Some(Standing::Over(WatchEnd::Deleted)),
-                Entry::Events(placed) => {
-                    if !events.take_in(placed, is_paced) {
-                        standing = Some(Standing::Changed);
-                        break;
+    fn take_in_entries(self: &Arc<Self>, entries: Vec<Entry>) -> bool {
+        self.take_in(|events, is_paced| {
+            for entry in entries {
+                match entry {
+                    Entry::Deleted => return Some(Standing::Over(WatchEnd::Deleted)),
+                    Entry::Events(entry) => {
+                        if !events.take_in_entry(entry, &self.log, is_paced) {
+                            return Some(Standing::Changed);
+                        }
                     }
                 }
             }
-        }
+            None
+        })
+    }
+
+    /// Takes in what `add` adds, which says whether the log goes on no longer. True
+    /// where anything is new.
+    fn take_in(self: &Arc<Self>, add: impl FnOnce(&mut Events, bool) -> Option<Standing>) -> bool {
+        let is_paced = self.news.receiver_count() > UNPACED_FOLLOWERS;
+        let mut events = self.events();
+        let known = events.recent.tip().sequence;
+        let mut standing = add(&mut events, is_paced);
         if !events.take_in_ahead(is_paced) {
             standing = Some(Standing::Changed);
         }
@@ -298,6 +316,8 @@ fn pause(followers: usize) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::RangeInclusive;
+
     use super::*;
     use crate::{domain::Time, proto as v1};
 
@@ -315,8 +335,9 @@ mod tests {
         sequences.into_iter().map(placed).collect()
     }
 
-    fn read(sequences: impl IntoIterator<Item = u64>, life: i64) -> Result<Vec<Entry>, StoreError> {
-        Ok(vec![Entry::Events(events(sequences, life))])
+    fn read(sequences: RangeInclusive<u64>, life: i64) -> Result<Vec<Entry>, StoreError> {
+        let time = cursor(0, life).time;
+        Ok(vec![Entry::Events(EntryEvents::sample(sequences, time))])
     }
 
     fn topic() -> Arc<Topic> {
