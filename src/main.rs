@@ -17,6 +17,7 @@ fn main() -> ExitCode {
 
     let cli = Cli::parse();
     let outcome = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cli.threads())
         .enable_all()
         .build()
         .map_err(cli::CliError::Runtime)

@@ -12,7 +12,7 @@ mod words;
 #[cfg(feature = "worker")]
 mod worker;
 
-use std::{error::Error, io, net::SocketAddr, time::Duration};
+use std::{error::Error, io, net::SocketAddr, thread::available_parallelism, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use tonic::transport::{Channel, Endpoint};
@@ -29,6 +29,20 @@ use crate::{
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
+}
+
+impl Cli {
+    /// On how many threads the command runs: unless it says so, one processor is left
+    /// to Redis. A thread that has little to do costs those that have much: on two
+    /// processors 256 streams of writes are a fifth faster on one thread than on two.
+    pub fn threads(&self) -> usize {
+        let asked = match &self.command {
+            Command::Serve(serve) => serve.threads(),
+            _ => None,
+        };
+        let others = || available_parallelism().map_or(1, usize::from) - 1;
+        asked.map_or_else(|| others().max(1), usize::from)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -207,5 +221,15 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_service_runs_on_as_many_threads_as_it_is_told_to() {
+        let threads = |arguments: &[&str]| Cli::parse_from(arguments).threads();
+        assert_eq!(threads(&["throughline", "serve", "--threads", "7"]), 7);
+        let others = available_parallelism().map_or(1, usize::from) - 1;
+        assert_eq!(threads(&["throughline", "serve"]), others.max(1));
+        let none = ["throughline", "serve", "--threads", "0"];
+        assert!(Cli::try_parse_from(none).is_err());
     }
 }

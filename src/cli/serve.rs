@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    num::NonZeroUsize,
     path::PathBuf,
 };
 
@@ -26,6 +27,13 @@ pub(super) struct ServeCommand {
     #[cfg(feature = "worker")]
     #[command(flatten)]
     worker: WithWorker,
+}
+
+impl ServeCommand {
+    /// On how many threads it is to run, if that was said.
+    pub(super) fn threads(&self) -> Option<NonZeroUsize> {
+        self.service.threads
+    }
 }
 
 pub(super) async fn run(command: ServeCommand) -> Result<(), CliError> {

@@ -1,7 +1,7 @@
 //! The settings of `throughline serve`, each as a flag and as an environment
 //! variable. What stands here is also its `--help`.
 
-use std::{env, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{env, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum, builder::FalseyValueParser};
 
@@ -216,6 +216,18 @@ pub struct ServeArgs {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub max_streams: u32,
+
+    /// On how many threads calls are answered.
+    ///
+    /// By default one less than there are processors, and at least one: Redis
+    /// needs a processor as well.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        env = "THROUGHLINE_THREADS",
+        hide_env_values = true
+    )]
+    pub threads: Option<NonZeroUsize>,
 
     /// Pages of which origins may call the service: scheme, host and port of each.
     ///
