@@ -51,3 +51,41 @@ pub(super) fn unpack(mut response: http::Response<Body>) -> http::Response<Body>
     let body = Full::new(bytes).with_trailers(trailers);
     response.map(|_| Body::new(body.map_err(|never| match never {})))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto as v1;
+
+    fn answer() -> v1::GetSessionRequest {
+        v1::GetSessionRequest {
+            session_id: "s".to_owned(),
+        }
+    }
+
+    fn response<T>(answer: Response<T>) -> http::Response<Body> {
+        let mut response = http::Response::new(Body::empty());
+        *response.extensions_mut() = answer.into_parts().2;
+        response
+    }
+
+    #[tokio::test]
+    async fn a_ready_answer_is_sent_as_grpc_sends_it() {
+        let ready = Ready::of(&answer());
+        let unpacked = unpack(response(ready.into_response::<()>()));
+        let sent = unpacked.into_body().collect().await.unwrap();
+        assert_eq!(sent.trailers().unwrap()["grpc-status"], "0");
+        let bytes = sent.to_bytes();
+        let (prefix, message) = bytes.split_at(PREFIX_BYTES);
+        assert_eq!(prefix, [0, 0, 0, 0, 3]);
+        assert_eq!(v1::GetSessionRequest::decode(message).unwrap(), answer());
+    }
+
+    #[tokio::test]
+    async fn another_answer_is_left_as_it_is() {
+        let unpacked = unpack(response(Response::new(())));
+        let sent = unpacked.into_body().collect().await.unwrap();
+        assert!(sent.trailers().is_none());
+        assert!(sent.to_bytes().is_empty());
+    }
+}

@@ -49,6 +49,32 @@ async fn a_long_text_is_read_once_as_long_as_nothing_happens() {
 }
 
 #[tokio::test]
+async fn a_dozen_of_the_longest_answers_are_kept_and_no_more_than_have_room() {
+    let world = World::start().await;
+    let clients = world.a();
+    let piece = "x".repeat(250_000);
+    let text = piece.repeat(4);
+    let ids: Vec<String> = (0..30).map(|number| format!("m{number}")).collect();
+    for id in &ids {
+        clients.message(id).await;
+        for _ in 0..4 {
+            clients.append(id, &piece).await.unwrap();
+        }
+    }
+    let reads = async |ids: &[String]| {
+        let before = world.redis.calls("get").await;
+        for id in ids {
+            assert_eq!(clients.get(id).await.unwrap().text, text);
+        }
+        world.redis.calls("get").await - before
+    };
+    assert_eq!(reads(&ids[..12]).await, 12);
+    assert_eq!(reads(&ids[..12]).await, 0);
+    reads(&ids).await;
+    assert!(reads(&ids).await >= 30 - 16);
+}
+
+#[tokio::test]
 async fn whatever_happens_at_another_instance_is_in_the_next_answer() {
     let world = World::start().await;
     let (a, b) = (world.a(), world.b());

@@ -10,7 +10,7 @@ use quick_cache::{Weighter, sync::Cache};
 use super::Answer;
 use crate::{
     api::{ready::Ready, status::from_engine},
-    domain::{ids::MessageId, principal::Principal},
+    domain::{ids::MessageId, limits, principal::Principal},
     engine::{Engine, Seen},
     proto as v1,
 };
@@ -40,8 +40,9 @@ impl Weighter<MessageId, Sent> for Size {
 
 impl Answers {
     pub(super) fn new() -> Self {
-        let count = KEPT_BYTES_MAX as usize / LONG_BYTES;
-        Self(Cache::with_weighter(count, KEPT_BYTES_MAX, Size))
+        // A cache of so few is not divided: each may take all the room that there is.
+        let longest = KEPT_BYTES_MAX as usize / limits::FRAME_BYTES_MAX;
+        Self(Cache::with_weighter(longest, KEPT_BYTES_MAX, Size))
     }
 
     /// Answers with a message as it stands.
