@@ -4,15 +4,13 @@
 //! So a handler puts its bytes among the extensions of its response, from where a
 //! layer makes them its body, and has nothing for tonic to send.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use prost::Message;
 use tonic::{Response, Status, body::Body};
 
 use super::status;
-
-/// A flag, 0 for what is not compressed, and a length before each message.
-const PREFIX_BYTES: usize = 5;
+use crate::wire::frame::{PLAIN, PREFIX_BYTES, put_prefix};
 
 /// An answer as gRPC sends it. Cloning shares its bytes.
 #[derive(Debug, Clone)]
@@ -22,9 +20,7 @@ impl Ready {
     pub(super) fn of(answer: &impl Message) -> Self {
         let length = answer.encoded_len();
         let mut bytes = BytesMut::with_capacity(PREFIX_BYTES + length);
-        bytes.put_u8(0);
-        // Far below: a message has a limit.
-        bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+        put_prefix(PLAIN, length, &mut bytes);
         answer.encode_raw(&mut bytes);
         Self(bytes.freeze())
     }

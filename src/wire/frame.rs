@@ -15,8 +15,10 @@ use crate::{
     wire::message::state_to_v1,
 };
 
-/// A flag, 0 for what is not compressed, and a length before each message.
-const PREFIX_BYTES: usize = 5;
+/// Flags and length before each message of gRPC.
+pub const PREFIX_BYTES: usize = 5;
+/// Flags of a message that is not compressed.
+pub const PLAIN: u8 = 0;
 
 /// A `WatchMessageResponse` as gRPC sends it. Cloning shares its bytes.
 #[derive(Debug, Clone)]
@@ -40,7 +42,7 @@ impl EncodedSessionFrame {
             + string::encoded_len(2, &message_id)
             + encoding::bytes::encoded_len(3, &frame);
         let mut sent = BytesMut::with_capacity(PREFIX_BYTES + length);
-        put_prefix(length, &mut sent);
+        put_prefix(PLAIN, length, &mut sent);
         string::encode(1, &resume_token, &mut sent);
         string::encode(2, &message_id, &mut sent);
         // A message is encoded like its bytes.
@@ -76,13 +78,14 @@ fn put_frame(cursor: String, frame: V1, frames: &mut BytesMut) {
     };
     let length = frame.encoded_len();
     frames.reserve(PREFIX_BYTES + length);
-    put_prefix(length, frames);
+    put_prefix(PLAIN, length, frames);
     frame.encode_raw(frames);
 }
 
-fn put_prefix(length: usize, sent: &mut BytesMut) {
-    sent.put_u8(0);
-    // Far below: a frame has a limit of 2 MiB.
+/// Adds what goes before a message of so many bytes.
+pub fn put_prefix(flags: u8, length: usize, sent: &mut BytesMut) {
+    sent.put_u8(flags);
+    // Far below: what is sent has a limit.
     sent.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
 }
 

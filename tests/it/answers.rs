@@ -17,7 +17,7 @@ async fn long_message(clients: &Clients, letter: &str) {
     clients.append("m", &text).await.unwrap();
 }
 
-/// The message as an instance gives it, who has given it before, and as the session's
+/// The message as an instance gives it that has given it before, and as the session's
 /// list has it, which is always read anew.
 async fn given_and_listed(clients: &Clients) -> [v1::Message; 2] {
     let request = v1::ListMessagesRequest {

@@ -16,9 +16,7 @@ use tonic_web::GrpcWebLayer;
 use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
 
 use super::json;
-
-/// Flag and length before each message.
-pub(super) const PREFIX_BYTES: usize = 5;
+use crate::wire::frame::{PLAIN, PREFIX_BYTES, put_prefix};
 
 /// Headers about the body and the connection of the request that is translated,
 /// which say nothing of the call.
@@ -100,7 +98,7 @@ fn refused(status: Status) -> Result<(), Status> {
 impl Call<'_> {
     fn request(self) -> Request<Body> {
         let mut framed = BytesMut::with_capacity(PREFIX_BYTES + self.message.len());
-        put_message(0, &self.message, &mut framed);
+        put_message(PLAIN, &self.message, &mut framed);
         let body = http_body_util::Full::new(framed.freeze());
         let body = Body::new(body.map_err(|never: Infallible| match never {}));
         let mut request = Request::new(body);
@@ -132,9 +130,7 @@ fn metadata(headers: &HeaderMap) -> HeaderMap {
 /// Adds a message behind its prefix.
 pub(super) fn put_message(flags: u8, message: &[u8], bytes: &mut BytesMut) {
     bytes.reserve(PREFIX_BYTES + message.len());
-    bytes.put_u8(flags);
-    // Far below: a message has a limit.
-    bytes.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+    put_prefix(flags, message.len(), bytes);
     bytes.put_slice(message);
 }
 
