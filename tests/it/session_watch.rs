@@ -33,8 +33,12 @@ impl SessionWatch {
 
     /// The next frame that is no heartbeat, and which message it is about.
     async fn next(&mut self) -> (String, Frame) {
+        soon("a frame that is no heartbeat", self.read()).await
+    }
+
+    async fn read(&mut self) -> (String, Frame) {
         loop {
-            let frame = soon("the next frame", self.frames.message()).await;
+            let frame = self.frames.message().await;
             let frame = frame.unwrap().expect("the watch goes on");
             self.token = frame.resume_token;
             match frame.frame.unwrap().frame.unwrap() {

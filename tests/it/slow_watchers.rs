@@ -21,7 +21,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     support::{
-        Clients, Program, Redis, Watch, World, are_dense, eventually, first_sequence, fold, reason,
+        Clients, Program, Redis, Watch, World, are_dense, first_sequence, fold, reason,
         slow_channel, soon,
     },
     write_stream::{WriteStream, append},
@@ -140,12 +140,7 @@ async fn a_watch_that_nobody_reads_lets_go_of_the_log_and_says_why_when_it_is_re
     for _ in 0..40 {
         a.append("m", &delta).await.unwrap();
     }
-    // A log that is followed is one that a connection is blocked for.
-    eventually("no log is followed", async || {
-        let clients: String = world.redis.run(&["INFO", "clients"]).await;
-        clients.contains("blocked_clients:0\r\n")
-    })
-    .await;
+    world.redis.is_followed_by_nobody().await;
 
     a.publish("m", "later").await.unwrap();
     let (rest, end) = rest(&mut watch).await;

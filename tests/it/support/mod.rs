@@ -2,6 +2,7 @@
 
 mod blocks;
 mod client;
+mod limit;
 mod program;
 mod proxy;
 mod pty;
@@ -14,6 +15,7 @@ mod world;
 pub use self::{
     blocks::*,
     client::*,
+    limit::Limit,
     program::*,
     proxy::{Cut, Proxy},
     pty::Pty,

@@ -1,6 +1,7 @@
 //! A redis-server of the test's own, on a free port.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     net::TcpListener,
     process::{self, Child, Command, Stdio},
@@ -11,7 +12,7 @@ use std::{
 use redis::{Client, FromRedisValue, InfoDict};
 use tempfile::TempDir;
 
-use super::signal;
+use super::{Limit, eventually, signal};
 
 /// A redis-server that lives as long as the test.
 pub struct Redis {
@@ -19,10 +20,12 @@ pub struct Redis {
     pub port: u16,
     directory: TempDir,
     child: Child,
+    _limit: Limit,
 }
 
 impl Redis {
     pub fn start() -> Self {
+        let limit = Limit::of_this_test();
         let directory = tempfile::tempdir().unwrap();
         loop {
             let port = free_port();
@@ -32,6 +35,7 @@ impl Redis {
                     port,
                     directory,
                     child,
+                    _limit: limit,
                 };
             }
             // Somebody else took the port first.
@@ -58,6 +62,21 @@ impl Redis {
         let calls = stats.lines().find_map(|found| found.strip_prefix(&line));
         let digits = calls.and_then(|calls| calls.split(',').next());
         digits.map_or(0, |digits| digits.parse().unwrap())
+    }
+
+    /// Waits until no log is followed. A log that is followed is one that a
+    /// connection is blocked for, but for pauses of some tens of milliseconds: so it
+    /// is looked longer than those are.
+    pub async fn is_followed_by_nobody(&self) {
+        const LOOKS: usize = 40;
+        let unblocked = Cell::new(0);
+        eventually("that no log is followed", async || {
+            let clients: String = self.run(&["INFO", "clients"]).await;
+            let is_blocked = !clients.contains("blocked_clients:0\r\n");
+            unblocked.set(if is_blocked { 0 } else { unblocked.get() + 1 });
+            unblocked.get() == LOOKS
+        })
+        .await;
     }
 
     /// All keys, in order.

@@ -30,12 +30,16 @@ impl Watch {
 
     /// The next frame that is no heartbeat; panics where the stream ends.
     pub async fn frame(&mut self) -> Frame {
-        loop {
-            match self.next().await.unwrap().expect("the watch goes on") {
-                Frame::Heartbeat(_) => {}
-                frame => return frame,
+        // Heartbeats come for ever where nothing else does.
+        soon("a frame that is no heartbeat", async {
+            loop {
+                match self.next().await.unwrap().expect("the watch goes on") {
+                    Frame::Heartbeat(_) => {}
+                    frame => return frame,
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The next event; panics where another frame comes, but for `caught_up`.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use throughline::runtime::serve::Service;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 use crate::support::{World, soon};
@@ -48,8 +48,27 @@ pub async fn begin(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> (Answer, BufReader<TcpStream>) {
-    let mut stream = TcpStream::connect(service.address).await.unwrap();
-    let mut head = format!("{line} HTTP/1.0\r\nhost: {}\r\n", service.address);
+    let stream = TcpStream::connect(service.address).await.unwrap();
+    begin_on(stream, line, headers, body).await
+}
+
+/// The same without a body, from a client that takes in little unasked. The system
+/// would take in many megabytes for it.
+pub async fn begin_slowly(service: &Service, line: &str) -> (Answer, BufReader<TcpStream>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 * 1024).unwrap();
+    let stream = socket.connect(service.address).await.unwrap();
+    begin_on(stream, line, &[], b"").await
+}
+
+async fn begin_on(
+    mut stream: TcpStream,
+    line: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> (Answer, BufReader<TcpStream>) {
+    let host = stream.peer_addr().unwrap();
+    let mut head = format!("{line} HTTP/1.0\r\nhost: {host}\r\n");
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }
@@ -144,6 +163,11 @@ impl Events {
 
     /// The next event; none at the end of the stream.
     pub async fn next(&mut self) -> Option<Event> {
+        soon("the next event", self.read()).await
+    }
+
+    /// Comments come for ever where nothing else does.
+    async fn read(&mut self) -> Option<Event> {
         let mut event = Event {
             id: String::new(),
             name: String::new(),
@@ -151,8 +175,7 @@ impl Events {
         };
         loop {
             let mut line = String::new();
-            let read = soon("the next line", self.stream.read_line(&mut line)).await;
-            if read.unwrap() == 0 {
+            if self.stream.read_line(&mut line).await.unwrap() == 0 {
                 return None;
             }
             match line.trim_end().split_once(": ") {
