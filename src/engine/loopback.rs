@@ -1,5 +1,6 @@
 //! What is written here is told here: who follows a message at the instance that
-//! writes to it need not wait until it is read.
+//! writes to it need not wait until it is read. Where Redis pushes entries they come
+//! as soon by themselves.
 //!
 //! It is a short cut and nothing depends on it. A log is read all the same, and a
 //! topic takes in what is next, whichever way that comes; where others have written
@@ -34,7 +35,7 @@ impl Loopback {
         else {
             return;
         };
-        if self.hub.is_idle() {
+        if !self.hub.wants_written() {
             return;
         }
         if let Some(log) = self.store.known_log(append.message) {
@@ -46,7 +47,7 @@ impl Loopback {
 
     /// Tells which changes have made a message what it is.
     pub(super) fn committed(&self, message: &Message, changes: &[Change], last: Cursor) {
-        if self.hub.is_idle() || changes.is_empty() {
+        if !self.hub.wants_written() || changes.is_empty() {
             return;
         }
         let log = self.store.message_log(&message.id, &message.session);

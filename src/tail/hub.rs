@@ -77,9 +77,10 @@ impl Hub {
             .follow(log, head, |topic| self.reader.read(topic))
     }
 
-    /// Whether nothing is followed here.
-    pub fn is_idle(&self) -> bool {
-        self.registry.is_empty()
+    /// Whether what this process writes is of use here: something is followed, and
+    /// would be read later.
+    pub fn wants_written(&self) -> bool {
+        !self.reader.is_prompt() && !self.registry.is_empty()
     }
 
     /// Takes in events, `first` and what follows it, that this process has added

@@ -129,6 +129,10 @@ impl Reader for Lanes {
     fn read(&self, topic: Arc<Topic>) {
         self.heat(topic);
     }
+
+    fn is_prompt(&self) -> bool {
+        false
+    }
 }
 
 /// One connection, and the logs that it waits for.

@@ -8,7 +8,10 @@
 use std::{
     collections::{HashMap, HashSet},
     convert::Infallible,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -36,6 +39,7 @@ const READ_BATCH: usize = 256;
 #[derive(Debug)]
 pub(super) struct Push {
     joining: UnboundedSender<Arc<Topic>>,
+    is_heard: Arc<AtomicBool>,
 }
 
 impl Push {
@@ -47,15 +51,20 @@ impl Push {
         tasks: &mut JoinSet<()>,
     ) -> Arc<Self> {
         let (sender, joining) = unbounded_channel();
+        let is_heard = Arc::new(AtomicBool::new(false));
         let listener = Listener {
             store: store.clone(),
             registry: registry.clone(),
+            is_heard: is_heard.clone(),
             joining,
             held: HashMap::new(),
             behind: HashSet::new(),
         };
         tasks.spawn(listener.run(stop.clone()));
-        Arc::new(Self { joining: sender })
+        Arc::new(Self {
+            joining: sender,
+            is_heard,
+        })
     }
 }
 
@@ -68,11 +77,18 @@ impl Reader for Push {
     fn catch_up(&self, topic: Arc<Topic>) {
         self.read(topic);
     }
+
+    /// What is published goes out before the answer.
+    fn is_prompt(&self) -> bool {
+        self.is_heard.load(Relaxed)
+    }
 }
 
 struct Listener {
     store: Store,
     registry: Arc<Registry>,
+    /// Whether Redis is listened to right now.
+    is_heard: Arc<AtomicBool>,
     joining: UnboundedReceiver<Arc<Topic>>,
     /// What is subscribed to, by the names of the logs.
     held: HashMap<String, Arc<Topic>>,
@@ -89,6 +105,7 @@ impl Listener {
                 () = stop.cancelled() => return,
                 error = self.listen(&mut patience) => error,
             };
+            self.is_heard.store(false, Relaxed);
             warn!(%error, "listening for live events failed, will reconnect");
             patience.pause(&stop).await;
         }
@@ -99,6 +116,7 @@ impl Listener {
         let mut subscription = self.store.subscription().await?;
         self.resume(&mut subscription).await?;
         patience.renew();
+        self.is_heard.store(true, Relaxed);
         let mut timer = interval(TIDY_INTERVAL);
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

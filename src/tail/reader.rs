@@ -16,6 +16,10 @@ pub(super) trait Reader: Send + Sync {
     /// Reads the log of a topic that was found to reach further than it was read.
     /// One that reads logs all the time does so anyway.
     fn catch_up(&self, _topic: Arc<Topic>) {}
+
+    /// Whether it hears right now of what this process writes as soon as Redis has
+    /// answered the write.
+    fn is_prompt(&self) -> bool;
 }
 
 /// How long to wait before a lost connection is opened again: longer each time,

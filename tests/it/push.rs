@@ -1,8 +1,9 @@
 //! `--tail push`: what of it differs from lanes. That it promises the same is
 //! shown by the tests of watches, which run in both modes.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
+use redis::Value;
 use throughline::proto::{self as v1, WatchEndReason, watch_message_response::Frame};
 
 use crate::support::{Clients, World, eventually, soon};
@@ -17,6 +18,24 @@ async fn text_message(clients: &Clients) {
 async fn channels(world: &World) -> Vec<String> {
     let pattern = "throughline:*:stream:*";
     world.redis.run(&["PUBSUB", "CHANNELS", pattern]).await
+}
+
+/// A client of one more instance, whose Redis user may use no channel.
+async fn deaf_client(world: &mut World) -> Clients {
+    let user = [
+        "ACL",
+        "SETUSER",
+        "deaf",
+        "on",
+        ">pw",
+        "~*",
+        "+@all",
+        "resetchannels",
+    ];
+    let _: String = world.redis.run(&user).await;
+    let url = world.redis.url().replace("//", "//deaf:pw@");
+    world.add_instance_at(&url).await;
+    world.clients[2].clone()
 }
 
 #[tokio::test]
@@ -170,20 +189,7 @@ async fn instances_on_two_databases_of_a_redis_do_not_hear_each_other() {
 #[tokio::test]
 async fn a_redis_user_that_may_use_no_channel_finds_what_it_does_not_hear() {
     let mut world = World::start().await;
-    let user = [
-        "ACL",
-        "SETUSER",
-        "deaf",
-        "on",
-        ">pw",
-        "~*",
-        "+@all",
-        "resetchannels",
-    ];
-    let _: String = world.redis.run(&user).await;
-    let url = world.redis.url().replace("//", "//deaf:pw@");
-    world.add_instance_at(&url).await;
-    let deaf = world.clients[2].clone();
+    let deaf = deaf_client(&mut world).await;
     let request = v1::WatchMessageRequest {
         message_id: "m".into(),
         wait_for_create: true,
@@ -194,4 +200,24 @@ async fn a_redis_user_that_may_use_no_channel_finds_what_it_does_not_hear() {
     deaf.complete("m").await;
     watch.snapshot().await;
     while !matches!(watch.frame().await, Frame::End(_)) {}
+}
+
+#[tokio::test]
+async fn an_instance_that_hears_nothing_tells_what_it_writes_itself() {
+    // Without heartbeats nothing is found.
+    let mut world = World::pushing().await;
+    let deaf = deaf_client(&mut world).await;
+    text_message(&deaf).await;
+    let mut watch = deaf.watch_live("m").await;
+    // At its second attempt to subscribe it knows of the first.
+    eventually("a second refusal", async || {
+        let refused: Vec<HashMap<String, Value>> = world.redis.run(&["ACL", "LOG"]).await;
+        let count = refused.first().map(|refusal| &refusal["count"]);
+        count.is_some_and(|count| *count != Value::Int(1))
+    })
+    .await;
+    for sequence in 4..14 {
+        deaf.append("m", "x").await.unwrap();
+        assert_eq!(watch.event().await.sequence, sequence);
+    }
 }
