@@ -47,10 +47,8 @@ impl Problem {
         {
             headers.insert(ALLOW, allowed);
         }
-        if let Self::Refused(status) = &self
-            && let Some(delay) = retry_after(status)
-        {
-            headers.insert(RETRY_AFTER, delay.into());
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(RETRY_AFTER, seconds.into());
         }
         response
     }
@@ -64,6 +62,16 @@ impl Problem {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ForeignOrigin => StatusCode::FORBIDDEN,
         }
+    }
+
+    /// After how many seconds it may have passed, if it will; at least as long as
+    /// gRPC's delay.
+    pub(super) fn retry_after(&self) -> Option<u64> {
+        let Self::Refused(status) = self else {
+            return None;
+        };
+        let delay = status.get_details_retry_info()?.retry_delay?;
+        Some(delay.as_secs() + u64::from(delay.subsec_nanos() > 0))
     }
 
     /// The document, by RFC 9457.
@@ -177,10 +185,4 @@ fn details(status: &Status) -> Map<String, Value> {
         details.insert("fields".to_owned(), fields.collect());
     }
     details
-}
-
-/// Whole seconds, at least as long as gRPC's delay.
-fn retry_after(status: &Status) -> Option<u64> {
-    let delay = status.get_details_retry_info()?.retry_delay?;
-    Some(delay.as_secs() + u64::from(delay.subsec_nanos() > 0))
 }

@@ -7,9 +7,11 @@ use throughline::proto::{self as v1, EventType};
 use tokio::task::JoinSet;
 
 use super::http::{Event, Events, begin, begin_slowly, get, send};
-use crate::support::World;
+use crate::support::{World, eventually};
 
 const STREAM: &str = "/api/v1/sessions/s/messages/m/stream";
+/// The reason of what is refused while Redis is not there.
+const OUTAGE: &str = "STORE_UNAVAILABLE";
 const WATCHERS: usize = 100;
 const DELTAS: usize = 300;
 
@@ -256,4 +258,37 @@ async fn a_stream_that_nobody_reads_is_ended_and_resumes_where_it_was() {
     };
     let last: u64 = last.data["sequence"].as_str().unwrap().parse().unwrap();
     assert_eq!(sequence(&resumed.event().await), last + 1);
+}
+
+#[tokio::test]
+async fn an_event_source_is_told_of_an_outage_in_a_stream_that_it_comes_back_to() {
+    let mut world = World::start().await;
+    world.a().message("m").await;
+    world.redis.kill();
+    let service = &world.services[0];
+    let line = format!("GET {STREAM}?last_id=0");
+    let event_source = [("accept", "text/event-stream")];
+    let refused = send(service, &line, &[], b"").await;
+    assert_eq!((refused.status, refused.reason().as_str()), (503, OUTAGE));
+    let (answer, stream) = begin(service, &line, &event_source, b"").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.headers["content-type"], "text/event-stream");
+    let told = Events::reading(stream).rest().await;
+    let [problem] = told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert_eq!(problem.name, "problem");
+    assert_eq!(problem.data["reason"], OUTAGE);
+
+    world.redis.restart();
+    eventually("a stream", async || {
+        let (answer, stream) = begin(service, &line, &event_source, b"").await;
+        assert_eq!(answer.status, 200);
+        Events::reading(stream).event().await.name == "message_start"
+    })
+    .await;
+    // What will not pass is said as to everybody.
+    let line = "GET /api/v1/sessions/s/messages/other/stream";
+    let missing = send(service, line, &event_source, b"").await;
+    assert_eq!(missing.status, 404);
 }

@@ -82,8 +82,11 @@ pub(super) fn problem(status: Status) -> Bytes {
     if status.code() == Code::Ok {
         return Bytes::new();
     }
-    let problem = Problem::from(status).to_json();
-    format!("event: problem\ndata: {problem}\n\n").into()
+    of_problem(&status.into())
+}
+
+pub(super) fn of_problem(problem: &Problem) -> Bytes {
+    format!("event: problem\ndata: {}\n\n", problem.to_json()).into()
 }
 
 /// Whether nothing happened since, and nothing will.

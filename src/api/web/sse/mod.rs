@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE},
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE},
     request::Parts,
 };
 use http_body::Frame;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use prost_reflect::MethodDescriptor;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -34,10 +34,34 @@ use crate::api::{status::invalid, watch_body::Rewrite};
 /// watch; only a message that does not exist yet lets one wait.
 const FIRST_FRAME: Duration = Duration::from_millis(500);
 
+const EVENT_STREAM: &str = "text/event-stream";
 /// How long a browser waits before it connects again.
 const RETRY: &[u8] = b"retry: 1000\n\n";
 
+/// Answers with a stream. EventSource comes back to one that has ended, but gives up
+/// for good where the answer is any other than a stream: so what will pass is told
+/// in one.
 pub(super) async fn answer(
+    rpcs: &Rpcs,
+    head: Parts,
+    method: &MethodDescriptor,
+    fields: Fields,
+    resume: &str,
+) -> Result<Response<Body>, Problem> {
+    let is_event_source = wants_events(&head.headers);
+    match open(rpcs, head, method, fields, resume).await {
+        Err(problem) if is_event_source => come_back(problem),
+        answer => answer,
+    }
+}
+
+/// Whether an answer of no other kind is asked for, as EventSource does.
+fn wants_events(headers: &HeaderMap) -> bool {
+    let accept = headers.get(ACCEPT);
+    accept.is_some_and(|accept| accept.as_bytes() == EVENT_STREAM.as_bytes())
+}
+
+async fn open(
     rpcs: &Rpcs,
     mut head: Parts,
     method: &MethodDescriptor,
@@ -91,10 +115,23 @@ fn data(frame: Option<Result<Frame<Bytes>, Status>>) -> Result<Bytes, Status> {
 
 fn event_stream(first: Bytes, watch: Body) -> Response<Body> {
     let first = [RETRY, &first].concat();
-    let mut response = Response::new(rewrite(first.into(), watch, Ok, events::problem));
+    of_events(rewrite(first.into(), watch, Ok, events::problem))
+}
+
+/// A stream of nothing but a problem that will pass, and when to try again.
+fn come_back(problem: Problem) -> Result<Response<Body>, Problem> {
+    let Some(seconds) = problem.retry_after() else {
+        return Err(problem);
+    };
+    let retry = format!("retry: {}\n\n", 1_000 * seconds);
+    let events = [retry.as_bytes(), &events::of_problem(&problem)].concat();
+    Ok(of_events(Body::new(Full::from(events))))
+}
+
+fn of_events(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
-    let kind = HeaderValue::from_static("text/event-stream");
-    headers.insert(CONTENT_TYPE, kind);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Proxies that gather what they pass on would keep events back.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
