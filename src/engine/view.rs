@@ -31,6 +31,17 @@ pub struct Seen {
     version: Version,
 }
 
+#[cfg(test)]
+impl Seen {
+    /// A message of this user, as it never was.
+    pub(crate) fn never(owner: &str) -> Self {
+        Self {
+            owner: UserId::parse(owner).unwrap(),
+            version: Version::NONE,
+        }
+    }
+}
+
 impl View {
     pub(super) fn without_text(message: Message) -> Self {
         Self {

@@ -15,6 +15,7 @@ use crate::{
     api::{
         self,
         deadline::DeadlineLayer,
+        grpc::Answers,
         stall::Stalls,
         web::{Origin, WebLayer},
     },
@@ -157,7 +158,11 @@ impl Service {
         let health = health::report(store, reporter, self.drain.clone());
         self.spawn_essential("health", health);
 
-        let routes = api::grpc::routes(engine).add_service(health_service);
+        let answers = Answers::default();
+        let forget = answers.clone().forget_forever(self.drain.clone());
+        self.spawn_essential("forgetting", forget);
+
+        let routes = api::grpc::routes(engine, answers).add_service(health_service);
         Ok(reflection::add(routes)?)
     }
 

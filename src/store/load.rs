@@ -30,6 +30,15 @@ pub struct Version {
     last_entry: Cursor,
 }
 
+#[cfg(test)]
+impl Version {
+    /// One that no message ever had.
+    pub(crate) const NONE: Self = Self {
+        revision: 0,
+        last_entry: Cursor::BEGINNING,
+    };
+}
+
 /// What has become of a message that was loaded before.
 #[derive(Debug)]
 pub enum Reload {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use throughline::{
-    api::{self, stall::Stalls},
+    api::{self, grpc::Answers, stall::Stalls},
     domain::{ids::UserId, principal::Principal},
     engine::{Engine, EngineOptions},
     proto as v1,
@@ -47,7 +47,7 @@ async fn instance(
     let server = Server::builder()
         .layer(InterceptorLayer::new(identify))
         .layer(MapResponseLayer::new(move |answer| stalls.guard(answer)))
-        .add_routes(api::grpc::routes(engine))
+        .add_routes(api::grpc::routes(engine, Answers::default()))
         .serve_with_incoming(TcpListenerStream::new(listener));
     tokio::spawn(async move {
         let _tasks = tasks;

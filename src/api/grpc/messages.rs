@@ -35,20 +35,13 @@ use crate::{
 };
 
 pub(super) struct Messages {
-    engine: Engine,
-    answers: Answers,
+    pub(super) engine: Engine,
+    pub(super) answers: Answers,
 }
 
 type Chunks = Pin<Box<dyn Stream<Item = Result<v1::ReadContentResponse, Status>> + Send>>;
 
 impl Messages {
-    pub(super) fn of(engine: Engine) -> Self {
-        Self {
-            engine,
-            answers: Answers::new(),
-        }
-    }
-
     async fn write(&self, write: Write) -> Result<Written, Status> {
         let Write { request, command } = write;
         self.engine

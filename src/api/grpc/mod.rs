@@ -21,6 +21,7 @@ mod writes;
 use http::Extensions;
 use tonic::service::Routes;
 
+pub use self::answers::Answers;
 use self::{
     admin::Admin,
     messages::Messages,
@@ -48,9 +49,14 @@ const REQUEST_BYTES_MAX: usize = limits::BLOCK_BYTES_MAX + 1024 * 1024;
 
 /// The four services of `throughline.v1`, to be served below a layer that has
 /// [`Stalls::guard`](crate::api::stall::Stalls::guard) look at each response.
-pub fn routes(engine: Engine) -> Routes {
-    let messages = MessageServiceServer::new(Messages::of(engine.clone()))
-        .max_decoding_message_size(REQUEST_BYTES_MAX);
+/// Long answers are kept in `answers`, which somebody has to
+/// [empty](Answers::forget_forever).
+pub fn routes(engine: Engine, answers: Answers) -> Routes {
+    let messages = Messages {
+        engine: engine.clone(),
+        answers,
+    };
+    let messages = MessageServiceServer::new(messages).max_decoding_message_size(REQUEST_BYTES_MAX);
     let tasks =
         TaskServiceServer::new(Tasks(engine.clone())).max_decoding_message_size(REQUEST_BYTES_MAX);
     let admin = AdminServiceServer::new(Admin(engine.clone()));
