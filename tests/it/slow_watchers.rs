@@ -30,15 +30,20 @@ use crate::{
 /// What a watch still sends, and how it ends.
 async fn rest(watch: &mut Watch) -> (Vec<v1::Event>, Result<(), Status>) {
     let mut events = Vec::new();
-    loop {
-        match watch.next().await {
-            Ok(Some(Frame::Event(event))) => events.push(event),
-            Ok(Some(Frame::CaughtUp(_) | Frame::Heartbeat(_) | Frame::End(_))) => {}
-            Ok(None) => return (events, Ok(())),
-            Ok(other) => panic!("an event was expected, not {other:?}"),
-            Err(status) => return (events, Err(status)),
+    // Heartbeats come for ever where nothing else does.
+    let end = soon("the end of the watch", async {
+        loop {
+            match watch.next().await {
+                Ok(Some(Frame::Event(event))) => events.push(event),
+                Ok(Some(Frame::CaughtUp(_) | Frame::Heartbeat(_) | Frame::End(_))) => {}
+                Ok(None) => return Ok(()),
+                Ok(other) => panic!("an event was expected, not {other:?}"),
+                Err(status) => return Err(status),
+            }
         }
-    }
+    });
+    let end = end.await;
+    (events, end)
 }
 
 fn assert_is_stall(end: Result<(), Status>) {
