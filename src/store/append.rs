@@ -1,13 +1,12 @@
 //! Appending text: calls that load nothing.
 
-use std::sync::Arc;
-
 use redis::{Cmd, Value};
 
 use super::{
     Store, StoreError,
-    deltas::{DeltaEntry, entries},
-    known::{Target, lease_name, parse_fence, says_cancel},
+    deltas::entries,
+    extend::{Extended, Extension, each_extended},
+    known::{lease_name, parse_fence, says_cancel},
     reply::{Outcome, parse},
 };
 use crate::domain::{
@@ -106,75 +105,60 @@ pub enum Appended {
 }
 
 impl Store {
-    /// Makes appends in one journey, in order. Each succeeds or fails alone.
+    /// Makes appends in one journey. Each succeeds or fails alone; of several to a
+    /// message, whichever comes first.
     pub async fn append(&self, appends: &[Append<'_>]) -> Vec<Result<Appended, StoreError>> {
+        let extensions: Vec<_> = appends.iter().map(|each| self.extension(each)).collect();
+        let known: Vec<&Extension<'_>> = extensions.iter().flatten().collect();
         let mut calls = redis::pipe();
-        let plain: Vec<_> = appends.iter().map(|append| self.plain(append)).collect();
-        for (append, plain) in appends.iter().zip(&plain) {
-            calls.add_command(match plain {
-                Some(plain) => self.extend_call(append, plain),
-                None => self.append_call(append),
-            });
+        let mut is_repeatable = Vec::new();
+        if !known.is_empty() {
+            calls.add_command(self.extend_call(&known));
+            is_repeatable.push(false);
         }
-        let is_repeatable = |at: usize| appends[at].is_repeatable();
-        let answers = self.link.write_all(&calls, is_repeatable).await;
+        for (append, extension) in appends.iter().zip(&extensions) {
+            if extension.is_none() {
+                calls.add_command(self.append_call(append));
+                is_repeatable.push(append.is_repeatable());
+            }
+        }
+
+        let answers = self.link.write_all(&calls, |at| is_repeatable[at]).await;
+        let mut answers = answers.into_iter();
+        let mut extended = match known.is_empty() {
+            true => Vec::new(),
+            false => each_extended(answers.next().unwrap_or_else(missing), &known),
+        }
+        .into_iter();
         let mut outcomes = Vec::with_capacity(appends.len());
-        for ((append, plain), answer) in appends.iter().zip(plain).zip(answers) {
-            outcomes.push(match plain {
-                Some(plain) => self.settle_extend(answer, append, &plain.target).await,
-                None => answer.and_then(|answer| self.parse(answer, append)),
+        for (append, extension) in appends.iter().zip(&extensions) {
+            outcomes.push(match extension {
+                Some(_) => {
+                    let extended = extended.next().unwrap_or_else(missing);
+                    self.settle(extended, append).await
+                }
+                None => {
+                    let answer = answers.next().unwrap_or_else(missing);
+                    answer.and_then(|answer| self.parse(answer, append))
+                }
             });
         }
         outcomes
     }
 
-    /// What an append becomes that nothing speaks against which this process
-    /// knows of; none where there is more to it.
-    fn plain(&self, append: &Append<'_>) -> Option<Plain> {
-        let target = self.known.target(append.message, append.attempt)?;
-        let has_right = append.attempt.is_some() || append.fence == target.fence;
-        let is_aimed = has_right
-            && append.block.is_none_or(|block| *block == target.block)
-            && append.owner.is_none_or(|owner| *owner == target.user);
-        if !is_aimed || append.expected_offset.is_some() || append.has_requests() {
-            return None;
-        }
-        let mut entries = entries(append).into_iter();
-        let entry = entries.next().filter(|_| entries.len() == 0)?;
-        Some(Plain { target, entry })
-    }
-
-    fn extend_call(&self, append: &Append<'_>, plain: &Plain) -> Cmd {
-        let Plain { target, entry } = plain;
-        let mut call = self.functions.write("extend", &target.keys);
-        call.arg(&target.guard)
-            .arg(append.text())
-            .arg(entry.with_block(&target.block))
-            .arg(entry.count);
-        call
-    }
-
-    /// Reads the answer of `extend`. Where the message is not what this process
-    /// took it for, the append is made anew.
-    async fn settle_extend(
+    /// Where the message is not what this process took it for, the append is made
+    /// anew.
+    async fn settle(
         &self,
-        answer: Result<Value, StoreError>,
+        extended: Result<Extended, StoreError>,
         append: &Append<'_>,
-        target: &Target,
     ) -> Result<Appended, StoreError> {
-        match answer? {
-            Value::Array(refusal) => {
-                let mut outcome = Outcome::parse(Value::Array(refusal))?;
-                if outcome.word != "changed" {
-                    return parse_refusal(outcome);
-                }
-                self.learn(append.message, &outcome.take::<String>()?);
+        match extended? {
+            Extended::Done(appended) => Ok(appended),
+            Extended::Changed(guard) => {
+                self.learn(append.message, &guard);
                 let again = self.link.write(&self.append_call(append)).await?;
                 self.parse(again, append)
-            }
-            place => {
-                let place = Place::parse(place)?;
-                place.appended(append, Some(&target.block), target.cancel_requested)
             }
         }
     }
@@ -236,19 +220,13 @@ impl Store {
     }
 }
 
-/// An append that is as good as made: see `extend.lua`.
-struct Plain {
-    target: Arc<Target>,
-    entry: DeltaEntry,
-}
-
 impl Append<'_> {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         self.deltas.iter().map(|delta| delta.text).collect()
     }
 
     /// Whether one of the deltas has to be recognised when it is repeated.
-    fn has_requests(&self) -> bool {
+    pub(super) fn has_requests(&self) -> bool {
         self.deltas.iter().any(|delta| delta.request.is_some())
     }
 
@@ -256,6 +234,10 @@ impl Append<'_> {
     fn is_repeatable(&self) -> bool {
         self.expected_offset.is_some() || self.deltas.iter().all(|delta| delta.request.is_some())
     }
+}
+
+fn missing<T>() -> Result<T, StoreError> {
+    Err(StoreError::corrupt("an answer is missing"))
 }
 
 fn add_requests(call: &mut Cmd, deltas: &[Delta<'_>]) {

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline,
     ProtocolVersion, RedisError, Value,
-    aio::{AsyncPushSender, ConnectionManager, ConnectionManagerConfig, MultiplexedConnection},
+    aio::{
+        AsyncPushSender, ConnectionLike, ConnectionManager, ConnectionManagerConfig,
+        MultiplexedConnection,
+    },
     io::tcp::TcpSettings,
 };
 
@@ -93,14 +96,18 @@ impl Link {
 
     /// Makes a call that must not be made twice.
     pub(super) async fn write(&self, call: &Cmd) -> Result<Value, StoreError> {
-        let mut connection = self.calls.clone();
-        match call.query_async(&mut connection).await {
+        match self.write_once(call).await {
             Err(error) if is_function_missing(&error) => {
                 self.load_library().await?;
-                Ok(call.query_async(&mut connection).await?)
+                Ok(self.write_once(call).await?)
             }
             answer => Ok(answer?),
         }
+    }
+
+    async fn write_once(&self, call: &Cmd) -> Result<Value, RedisError> {
+        let answer = self.calls.clone().req_packed_command(call).await?;
+        whole(answer)
     }
 
     /// Makes a call that can be made twice, and makes it again where the first
@@ -118,7 +125,8 @@ impl Link {
     }
 
     /// Makes calls in one journey, in order; each succeeds or fails alone. Where
-    /// the journey is lost, those calls are made again that can be.
+    /// the journey is lost, those calls are made again that can be. Errors within
+    /// an array are left there.
     pub(super) async fn write_all(
         &self,
         calls: &Pipeline,
@@ -153,7 +161,7 @@ impl Link {
         };
         let mut outcomes = Vec::with_capacity(count);
         for (call, answer) in calls.cmd_iter().zip(answers) {
-            outcomes.push(match answer.extract_error() {
+            outcomes.push(match whole(answer) {
                 Err(error) if is_function_missing(&error) => self.write(call).await,
                 answer => answer.map_err(StoreError::from),
             });
@@ -212,6 +220,14 @@ fn loss(answer: &Result<Value, StoreError>) -> Option<&RedisError> {
     match answer {
         Err(StoreError::OutcomeUnknown(error)) if !error.is_timeout() => Some(error),
         _ => None,
+    }
+}
+
+/// An answer that is not an error as a whole.
+fn whole(answer: Value) -> Result<Value, RedisError> {
+    match answer {
+        Value::ServerError(error) => Err(error.into()),
+        answer => Ok(answer),
     }
 }
 

@@ -10,6 +10,7 @@ mod deltas;
 mod due;
 mod entry;
 mod error;
+mod extend;
 mod feed;
 mod functions;
 pub mod keys;

@@ -357,3 +357,51 @@ async fn a_stream_of_writes_ends_when_its_instance_drains() {
     );
     assert_eq!(world.a().get("m").await.unwrap().text, "a");
 }
+
+#[tokio::test]
+async fn appends_to_many_messages_share_calls_and_each_fails_alone() {
+    const MESSAGES: usize = 40;
+    let world = World::start().await;
+    let mut stream = WriteStream::open(&world.a()).await;
+    let messages: Vec<String> = (0..MESSAGES).map(|number| format!("m{number}")).collect();
+    for message in &messages {
+        world.a().message(message).await;
+        // From now on the instance knows it.
+        world.a().append(message, "before ").await.unwrap();
+    }
+    world.b().complete("m3").await;
+    let log = |message: &str| format!("stream:session:s:message:{message}");
+    for message in ["m7", "m11"] {
+        let _: i64 = world.redis.run(&["DEL", &log(message)]).await;
+    }
+    let _: i64 = world.redis.run(&["RPUSH", &log("m7"), "no log"]).await;
+
+    let calls = world.redis.calls("fcall").await;
+    // Meanwhile they gather.
+    world.redis.freeze();
+    for message in &messages {
+        stream
+            .send(Write::AppendText(append(message, "after")))
+            .await;
+    }
+    world.redis.thaw();
+    for message in &messages {
+        let expected = match message.as_str() {
+            "m3" => Err("MESSAGE_TERMINAL"),
+            "m7" => Err("STORE_REFUSED"),
+            "m11" => Err("STORED_DATA_DAMAGED"),
+            _ => Ok(4),
+        };
+        let answer = match stream.ack().await.outcome.unwrap() {
+            Outcome::Result(result) => Ok(result.sequence),
+            Outcome::Error(error) => Err(error.reason),
+        };
+        assert_eq!(answer, expected.map_err(str::to_owned), "{message}");
+        if expected.is_ok() {
+            let text = world.b().get(message).await.unwrap().text;
+            assert_eq!(text, "before after");
+        }
+    }
+    let calls = world.redis.calls("fcall").await - calls;
+    assert!(calls < MESSAGES / 2, "{calls} calls");
+}

@@ -81,17 +81,26 @@ local function ring(message)
   redis.pcall('PUBLISH', BELL, message)
 end
 
+-- A log is trimmed once in so many events: with each of them it would cost a
+-- tenth of the write, and Redis forgets only about a hundred entries at a time.
+local TRIM_INTERVAL = 64
+
 -- Adds n events as one entry to a log that exists, and gives the sequence of the
 -- first of them, which is the entry's id. None where there is no log.
 local function add_entry(log, events, n)
   local call = redis.call
-  local id = call('XADD', log, 'NOMKSTREAM', 'MAXLEN', '~', RETAINED, '0-*', 'e', events)
+  local id = call('XADD', log, 'NOMKSTREAM', '0-*', 'e', events)
   if not id then
     return nil
   end
   local first = string.sub(id, 3)
+  local last = first
   if n ~= '1' then
-    call('XSETID', log, string.format('0-%d', first + n - 1))
+    last = first + n - 1
+    call('XSETID', log, string.format('0-%d', last))
+  end
+  if last % TRIM_INTERVAL < tonumber(n) then
+    call('XTRIM', log, 'MAXLEN', '~', RETAINED)
   end
   --push publish(log, first, events)
   return first
