@@ -44,10 +44,11 @@ const UNPACED_LOGS: usize = 64;
 /// events came 1.5 ms later.
 const PAUSE_PER_LOG: Duration = Duration::from_nanos(3_000);
 /// A read that brought only what this process has written itself was for nothing,
-/// and the next will probably be: so long it waits, and so many times as long as it
-/// would. What others write to these logs comes later by that, once.
+/// and the next will probably be: so much longer it waits, and so many times as long
+/// as it would. What others write to these logs comes later by that, once; a log that
+/// joins is not waited with.
 const KNOWN_PAUSE: Duration = Duration::from_millis(10);
-const KNOWN_FACTOR: u32 = 4;
+const KNOWN_FACTOR: u32 = 10;
 /// A read that is interrupted before it has reached Redis is not: so often is
 /// it tried again.
 const UNBLOCK_INTERVAL: Duration = Duration::from_millis(1);
@@ -284,16 +285,21 @@ impl Lane {
     /// Many hot logs are better read a little later, several entries at once; any
     /// logs are, where a read brought nothing but what was known. Otherwise followers
     /// send what was read before more is asked for.
-    async fn pause(&self, was_known: bool) {
+    async fn pause(&mut self, was_known: bool) {
         let logs = u32::try_from(self.held.len()).unwrap_or(u32::MAX);
         let paced = match self.cold_logs {
             None if self.held.len() > UNPACED_LOGS => PAUSE_PER_LOG * logs,
             _ => Duration::ZERO,
         };
-        match was_known {
-            true => sleep(KNOWN_PAUSE + KNOWN_FACTOR * paced).await,
-            false if paced > Duration::ZERO => sleep(paced).await,
+        match paced > Duration::ZERO {
+            true => sleep(paced).await,
             false => yield_now().await,
+        }
+        if was_known {
+            tokio::select! {
+                () = sleep(KNOWN_PAUSE + KNOWN_FACTOR * paced) => {}
+                Some(topic) = self.joining.recv() => self.held.push(topic.into()),
+            }
         }
     }
 }
