@@ -5,7 +5,7 @@ use redis::{Cmd, Value};
 use super::{
     Store, StoreError,
     deltas::entries,
-    extend::{Extended, Extension, each_extended},
+    extend::{Extended, Extension, each_extended, shares},
     known::{lease_name, parse_fence, says_cancel},
     reply::{Outcome, parse},
 };
@@ -112,8 +112,8 @@ impl Store {
         let known: Vec<&Extension<'_>> = extensions.iter().flatten().collect();
         let mut calls = redis::pipe();
         let mut is_repeatable = Vec::new();
-        if !known.is_empty() {
-            calls.add_command(self.extend_call(&known));
+        for share in shares(&known) {
+            calls.add_command(self.extend_call(share));
             is_repeatable.push(false);
         }
         for (append, extension) in appends.iter().zip(&extensions) {
@@ -125,11 +125,11 @@ impl Store {
 
         let answers = self.link.write_all(&calls, |at| is_repeatable[at]).await;
         let mut answers = answers.into_iter();
-        let mut extended = match known.is_empty() {
-            true => Vec::new(),
-            false => each_extended(answers.next().unwrap_or_else(missing), &known),
+        let mut extended = Vec::with_capacity(known.len());
+        for share in shares(&known) {
+            extended.extend(each_extended(answers.next().unwrap_or_else(missing), share));
         }
-        .into_iter();
+        let mut extended = extended.into_iter();
         let mut outcomes = Vec::with_capacity(appends.len());
         for (append, extension) in appends.iter().zip(&extensions) {
             outcomes.push(match extension {

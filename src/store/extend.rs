@@ -1,4 +1,4 @@
-//! Appends to messages that this process knows: all of them in one call, which
+//! Appends to messages that this process knows: many of them in one call, which
 //! loads nothing and checks nothing but that each message is still what it was
 //! taken for.
 
@@ -13,6 +13,10 @@ use super::{
     reply::{Outcome, array},
 };
 use crate::domain::cursor::Cursor;
+
+/// A call has no more bytes of entries than this, unless it has only one: Redis does
+/// nothing else meanwhile.
+const CALL_BYTES_MAX: usize = 256 * 1024;
 
 /// An append that nothing speaks against which this process knows of.
 pub(super) struct Extension<'a> {
@@ -70,6 +74,21 @@ impl Store {
     }
 }
 
+/// Those that share a call, call by call.
+pub(super) fn shares<'s, 'a>(
+    extensions: &'s [&'s Extension<'a>],
+) -> impl Iterator<Item = &'s [&'s Extension<'a>]> {
+    let mut bytes = 0;
+    extensions.chunk_by(move |this, next| {
+        bytes += this.entry.text_length;
+        let is_full = bytes + next.entry.text_length > CALL_BYTES_MAX;
+        if is_full {
+            bytes = 0;
+        }
+        !is_full
+    })
+}
+
 /// What became of each, from the answer to their call.
 pub(super) fn each_extended(
     answer: Result<Value, StoreError>,
@@ -120,5 +139,56 @@ fn parse_refusal(mut outcome: Outcome) -> Result<Extended, StoreError> {
         "changed" => Ok(Extended::Changed(outcome.take()?)),
         "corrupt" => Err(StoreError::corrupt("a message has no log")),
         _ => Err(outcome.unknown()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{Time, ids::MessageId},
+        store::{Delta, keys::Keys},
+    };
+
+    #[test]
+    fn a_call_is_shared_up_to_its_size_and_larger_texts_have_one_alone() {
+        let message = MessageId::parse("m").unwrap();
+        let keys = Keys { database: 0 };
+        let guard = "0 block s user";
+        let target = Arc::new(Target::all_of(guard, &message, &keys).remove(0));
+        let third = CALL_BYTES_MAX / 3;
+        let lengths = [
+            third,
+            third,
+            third,
+            1,
+            CALL_BYTES_MAX,
+            CALL_BYTES_MAX + 1,
+            1,
+            2,
+        ];
+        let texts = lengths.map(|length| "x".repeat(length));
+        let appends = texts.each_ref().map(|text| Append {
+            message: &message,
+            block: None,
+            deltas: vec![Delta {
+                text,
+                request: None,
+            }],
+            time: Time::UNIX_EPOCH,
+            expected_offset: None,
+            fence: 0,
+            attempt: None,
+            owner: None,
+        });
+        let extensions = appends.each_ref().map(|append| Extension {
+            append,
+            target: target.clone(),
+            entry: entries(append).remove(0),
+        });
+        let extensions = extensions.each_ref();
+        let counts: Vec<usize> = shares(&extensions).map(<[_]>::len).collect();
+        assert_eq!(counts, [4, 1, 1, 2]);
+        assert_eq!(shares(&[]).count(), 0);
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Target {
 impl Target {
     /// What the field `guard` of a message says: where text is appended that
     /// names no block, by the writer and by those who hold tasks.
-    fn all_of(guard: &str, message: &MessageId, keys: &Keys) -> Vec<Self> {
+    pub(super) fn all_of(guard: &str, message: &MessageId, keys: &Keys) -> Vec<Self> {
         let mut parts = guard.split(' ');
         let mut next = || parts.next().unwrap_or_default();
         let (fence, tail, session, user) = (next(), next(), next(), next());
