@@ -16,18 +16,18 @@ use crate::store::{Appended, Store, StoreError};
 /// Journeys under way at once. With one, either Redis waits for the service or
 /// the service for Redis.
 const JOURNEYS: usize = 4;
-/// Calls in one journey at most: Redis does nothing else meanwhile.
-const CALLS_MAX: usize = 32;
-/// Calls that wait for a journey; whoever comes with more waits outside.
-const WAITING_MAX: usize = 4 * JOURNEYS * CALLS_MAX;
+/// Batches in one journey at most: Redis does nothing else meanwhile.
+const BATCHES_MAX: usize = 32;
+/// Batches that wait for a journey; whoever comes with more waits outside.
+const WAITING_MAX: usize = 4 * JOURNEYS * BATCHES_MAX;
 
-/// Appends that share one call, and whoever waits for it.
+/// Appends to a message that go together, and whoever waits for them.
 struct Job {
     batch: AppendBatch,
     done: oneshot::Sender<Done>,
 }
 
-/// The appends, and what became of their call.
+/// The appends, and what became of them.
 type Done = (AppendBatch, Result<Appended, StoreError>);
 
 /// The way into the next journey. Cloning shares it.
@@ -69,8 +69,8 @@ async fn commit_forever(
     loopback: Loopback,
     waiting: Arc<Mutex<mpsc::Receiver<Job>>>,
 ) {
-    let mut jobs = Vec::with_capacity(CALLS_MAX);
-    while waiting.lock().await.recv_many(&mut jobs, CALLS_MAX).await > 0 {
+    let mut jobs = Vec::with_capacity(BATCHES_MAX);
+    while waiting.lock().await.recv_many(&mut jobs, BATCHES_MAX).await > 0 {
         let now = clock::now();
         let appends: Vec<_> = jobs.iter().map(|job| job.batch.to_append(now)).collect();
         let appended = store.append(&appends).await;
