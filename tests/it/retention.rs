@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use throughline::{proto as v1, store::StoreOptions};
+use throughline::{
+    domain::{Time, ids::MessageId},
+    proto as v1,
+    store::{Append, Appended, Delta, Store, StoreOptions},
+};
 use tonic::Code;
 
 use crate::support::{Clients, Rpc, World, eventually, image_block, object, refusal};
@@ -234,4 +238,49 @@ async fn a_log_keeps_about_the_last_1_000_writes() {
     };
     let gone = (Code::OutOfRange, "CURSOR_OUT_OF_RANGE".to_owned());
     assert_eq!(refusal(trimmed.send(&clients).await), gone);
+}
+
+#[tokio::test]
+async fn a_log_is_bounded_however_many_events_its_entries_hold() {
+    const RETAINED: u32 = 10;
+    /// Redis forgets a node of so many entries at a time, and is asked to once in so
+    /// many events.
+    const MORE: u32 = 100 + 64;
+    let world = World::retaining(RETAINED).await;
+    let options = StoreOptions {
+        retained_entries: RETAINED,
+        ..StoreOptions::default()
+    };
+    let store = Store::connect(&world.redis.url(), options).await.unwrap();
+    for deltas in [1, 7, 64] {
+        let id = format!("of_{deltas}");
+        world.a().message(&id).await;
+        world.a().append(&id, "x").await.unwrap();
+        let message = MessageId::parse(&id).unwrap();
+        for _ in 0..2 * (RETAINED + MORE) {
+            let delta = || Delta {
+                text: "x",
+                request: None,
+            };
+            let append = Append {
+                message: &message,
+                block: None,
+                deltas: (0..deltas).map(|_| delta()).collect(),
+                time: Time::UNIX_EPOCH,
+                expected_offset: None,
+                fence: 0,
+                attempt: None,
+                owner: None,
+            };
+            let appended = store.append(&[append]).await.pop().unwrap();
+            assert!(matches!(appended, Ok(Appended::Done { .. })));
+        }
+        let log = format!("stream:session:s:message:{id}");
+        let entries: u32 = world.redis.run(&["XLEN", &log]).await;
+        assert!(entries >= RETAINED, "{entries} entries of {deltas} events");
+        assert!(
+            entries <= RETAINED + MORE,
+            "{entries} entries of {deltas} events"
+        );
+    }
 }
