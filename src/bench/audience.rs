@@ -22,7 +22,7 @@ use crate::proto as v1;
 
 /// Connections that the watchers share.
 const CONNECTIONS: usize = 8;
-const WINDOW_BYTES: u32 = 256 * 1024;
+pub(super) const WINDOW_BYTES: u32 = 256 * 1024;
 const CALLERS: usize = 64;
 /// How many events the writer may be ahead of the average watcher.
 const LAG_MAX: usize = 256;
@@ -61,7 +61,8 @@ impl Audience {
             delivered: Arc::default(),
             reading: JoinSet::new(),
         };
-        for (watch, place) in open_watches(door, stage, message, watchers).await? {
+        let connections = connect(stage, WINDOW_BYTES).await?;
+        for (watch, place) in open_watches(door, &connections, message, watchers).await? {
             let (lag, delivered) = (audience.lag.clone(), audience.delivered.clone());
             audience.reading.spawn(count(watch, place, lag, delivered));
         }
@@ -111,17 +112,25 @@ impl Audience {
     }
 }
 
+/// Opens connections whose watches may each have so many bytes under way.
+pub(super) async fn connect(
+    stage: &Stage,
+    window_bytes: u32,
+) -> Result<Vec<Connection>, BenchError> {
+    let mut connections = Vec::new();
+    for _ in 0..CONNECTIONS {
+        connections.push(Connection::open(stage.service.address(), window_bytes).await?);
+    }
+    Ok(connections)
+}
+
 /// Opens watches that all have caught up, each with its place.
 pub(super) async fn open_watches(
     door: Door,
-    stage: &Stage,
+    connections: &[Connection],
     message: &str,
     count: usize,
 ) -> Result<Vec<(Incoming, u64)>, BenchError> {
-    let mut connections = Vec::new();
-    for _ in 0..CONNECTIONS {
-        connections.push(Connection::open(stage.service.address(), WINDOW_BYTES).await?);
-    }
     let request = watch_from_now(message);
     let path = format!("/api/v1/sessions/{SESSION}/messages/{message}/stream?last_id=$");
     let mut watches = Vec::new();

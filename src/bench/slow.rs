@@ -7,7 +7,7 @@ use tokio::{task::JoinSet, time::sleep};
 
 use super::{
     BenchError, Scale,
-    audience::open_watches,
+    audience::{WINDOW_BYTES, connect, open_watches},
     callers::call_at_pace,
     many::receive,
     raw::{Door, Incoming},
@@ -23,6 +23,8 @@ const SLOW: usize = 50;
 /// Never read.
 const STOPPED: usize = 50;
 const PACE: Duration = Duration::from_millis(2);
+/// What those two take in unasked, so that they are behind from the start.
+const SLOW_WINDOW_BYTES: u32 = 8 * 1024;
 const SLOW_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) async fn measure(
@@ -52,9 +54,11 @@ pub(super) async fn measure(
 
 async fn run(scale: &Scale, slow: usize, stopped: usize) -> Result<(Samples, f64), BenchError> {
     let side = Side::own().await?;
-    let fast = open_watches(Door::Grpc, &side.stage, &side.message, FAST).await?;
-    let slow = open_watches(Door::Grpc, &side.stage, &side.message, slow).await?;
-    let _stopped = open_watches(Door::Grpc, &side.stage, &side.message, stopped).await?;
+    let connections = connect(&side.stage, WINDOW_BYTES).await?;
+    let fast = open_watches(Door::Grpc, &connections, &side.message, FAST).await?;
+    let connections = connect(&side.stage, SLOW_WINDOW_BYTES).await?;
+    let slow = open_watches(Door::Grpc, &connections, &side.message, slow).await?;
+    let _stopped = open_watches(Door::Grpc, &connections, &side.message, stopped).await?;
     let before = side.stage.service.process.resident_kib()?;
 
     let clock = Clock::start();

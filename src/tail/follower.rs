@@ -40,6 +40,7 @@ impl Follower {
 
     /// Waits until something is new.
     pub async fn changed(&mut self) {
+        let _wait = self.topic.begin_wait();
         // The sender lives in the topic that this follower holds.
         let _ = self.news.changed().await;
     }

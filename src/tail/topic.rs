@@ -1,7 +1,10 @@
 //! One log that is followed here.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -18,10 +21,12 @@ use crate::{
     wire::frame::WatchEnd,
 };
 
-/// A topic with no more followers than this tells them of every read at once.
+/// A topic for which no more followers than this wait tells them of every read at
+/// once.
 const UNPACED_FOLLOWERS: usize = 64;
-/// What telling one follower may take: those of a topic that has more of them
-/// are told less often, of several events at once, for the cost is in the telling.
+/// What telling one follower may take: where more of them wait they are told less
+/// often, of several events at once, for the cost is in the telling. Who does not
+/// wait, for nobody reads what it has, costs nothing.
 const PAUSE_PER_FOLLOWER: Duration = Duration::from_micros(10);
 /// Nobody is told later than this.
 const PAUSE_MAX: Duration = Duration::from_millis(10);
@@ -65,6 +70,8 @@ pub(super) struct Topic {
     pub(super) log: Log,
     events: Mutex<Events>,
     news: watch::Sender<News>,
+    /// How many followers wait to be told.
+    waiting: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -72,8 +79,8 @@ struct Events {
     recent: Recent,
     /// What was written here behind events that are not known.
     ahead: Ahead,
-    /// When followers were last told.
-    told: Instant,
+    /// When followers may be told again.
+    rested: Instant,
     /// Somebody waits to tell them.
     is_telling: bool,
 }
@@ -118,7 +125,7 @@ impl Topic {
             events: Mutex::new(Events {
                 recent: Recent::after(head),
                 ahead: Ahead::default(),
-                told: Instant::now(),
+                rested: Instant::now(),
                 is_telling: false,
             }),
             news: watch::Sender::new(News {
@@ -126,6 +133,7 @@ impl Topic {
                 beat: 0,
                 standing: Standing::Live,
             }),
+            waiting: AtomicUsize::new(0),
         }
     }
 
@@ -254,7 +262,7 @@ impl Topic {
     /// Tells followers what was read, as soon as they may be told again.
     fn tell_in_time(self: &Arc<Self>) {
         let mut events = self.events();
-        let due = events.told + pause(self.news.receiver_count());
+        let due = events.rested;
         if due <= Instant::now() {
             drop(events);
             self.tell();
@@ -263,7 +271,10 @@ impl Topic {
             let topic = self.clone();
             tokio::spawn(async move {
                 sleep_until(due).await;
-                topic.tell();
+                // Somebody may have come by since it was due.
+                if topic.events().is_telling {
+                    topic.tell();
+                }
             });
         }
     }
@@ -272,7 +283,7 @@ impl Topic {
     fn tell(&self) {
         let mut events = self.events();
         events.is_telling = false;
-        events.told = Instant::now();
+        events.rested = Instant::now() + pause(self.waiting.load(Ordering::Relaxed));
         events.recent.close_batch();
         let tip = events.recent.tip();
         drop(events);
@@ -281,6 +292,12 @@ impl Topic {
             news.tip = if is_new { tip } else { news.tip };
             is_new
         });
+    }
+
+    /// A follower waits from now on, until this is dropped.
+    pub(super) fn begin_wait(&self) -> Wait<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Wait(self)
     }
 
     /// Whether the log that was read here may have had this head: an earlier life
@@ -305,6 +322,16 @@ impl Topic {
     }
 }
 
+/// A follower that waits to be told.
+#[derive(Debug)]
+pub(super) struct Wait<'a>(&'a Topic);
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// How long so many followers are left alone after they were told something.
 fn pause(followers: usize) -> Duration {
     match u32::try_from(followers) {
@@ -317,6 +344,8 @@ fn pause(followers: usize) -> Duration {
 #[cfg(test)]
 mod tests {
     use std::ops::RangeInclusive;
+
+    use tokio::time::sleep;
 
     use super::*;
     use crate::{domain::Time, proto as v1};
@@ -346,6 +375,10 @@ mod tests {
 
     fn write(topic: &Arc<Topic>, first: u64, last: u64, life: i64) {
         topic.take_in_written(first, |_| events(first..=last, life));
+    }
+
+    fn write_one(topic: &Arc<Topic>, sequence: u64) {
+        write(topic, sequence, sequence, 1);
     }
 
     /// The sequences that a follower gets who has seen the third event.
@@ -384,6 +417,22 @@ mod tests {
             }
             assert_eq!(had(&topic), [4, 5, 6, 7]);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_is_as_long_as_those_who_wait_are_many() {
+        let topic = topic();
+        let _followers: Vec<_> = (0..200).map(|_| topic.subscribe()).collect();
+        write_one(&topic, 4);
+        write_one(&topic, 5);
+        assert_eq!(had(&topic), [4, 5], "nobody waits");
+
+        let _waits: Vec<_> = (0..100).map(|_| topic.begin_wait()).collect();
+        write_one(&topic, 6);
+        write_one(&topic, 7);
+        assert_eq!(had(&topic), [4, 5, 6], "who was just told is left alone");
+        sleep(PAUSE_MAX).await;
+        assert_eq!(had(&topic), [4, 5, 6, 7]);
     }
 
     #[tokio::test]
