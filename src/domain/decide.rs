@@ -4,16 +4,14 @@ use super::{
     Metadata, Time,
     command::{AppendText, Command, CreateMessage, NewBlock, Right, StartTask, UpdateContent},
     content::{Block, BlockState, Content, Textual},
-    event::Change,
+    event::{Change, Decision},
     ids::{BlockId, TaskId},
     limits,
     message::{EndReason, Message, MessageState},
-    refusal::Refusal,
+    refusal::{Refusal, within},
     task::TaskStatus,
     work,
 };
-
-pub(super) type Decision = Result<Vec<Change>, Refusal>;
 
 /// The changes that make a message.
 pub fn create(command: &CreateMessage, now: Time) -> Vec<Change> {
@@ -320,12 +318,4 @@ fn holds(text: &str, offset: u64, delta: &str) -> bool {
         .ok()
         .and_then(|offset| text.as_bytes().get(offset..));
     rest.is_some_and(|rest| rest.starts_with(delta.as_bytes()))
-}
-
-pub(super) fn within(what: &'static str, wanted: usize, max: usize) -> Result<(), Refusal> {
-    if wanted > max {
-        let max = max as u64;
-        return Err(Refusal::LimitExceeded { what, max });
-    }
-    Ok(())
 }

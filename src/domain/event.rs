@@ -5,6 +5,7 @@ use super::{
     content::{Block, ContentRef},
     cursor::Cursor,
     ids::{BlockId, Label, MessageId},
+    refusal::Refusal,
     state::{EndReason, MessageState, Role},
     task::Task,
 };
@@ -29,6 +30,9 @@ impl Event {
         }
     }
 }
+
+/// The changes that something causes, or why it causes none.
+pub(super) type Decision = Result<Vec<Change>, Refusal>;
 
 /// One change of a message.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,21 +10,7 @@ use super::{
     refusal::Refusal,
 };
 
-/// The right of one writer to write a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {
-    /// Who has it.
-    pub writer: Label,
-    /// How long it lasts after the writer's last sign of life.
-    pub ttl: Duration,
-    /// How long it can still be renewed after that.
-    pub grace: Duration,
-    /// When it was taken or renewed. Events that were written since renew it as
-    /// well.
-    pub renewed: Time,
-    /// Time of the last event that somebody else wrote, which does not.
-    pub others: Option<Time>,
-}
+pub use super::message::Lease;
 
 /// A wish for the right to write a message.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,13 +3,14 @@
 //! `apply` is the only place where state follows from a change. What is stored
 //! is what `apply` made; folding the log gives the same.
 
+use std::time::Duration;
+
 use super::{
     Metadata, Time,
     content::{Block, BlockState, Content, ContentKind},
     cursor::Cursor,
     event::{Change, Event},
-    ids::{BlockId, MessageId, SessionId, TaskId, UserId},
-    lease::Lease,
+    ids::{BlockId, Label, MessageId, SessionId, TaskId, UserId},
     task::Task,
 };
 
@@ -49,6 +50,22 @@ pub struct Message {
     pub cancel_deadline: Option<Time>,
     /// The last event.
     pub head: Cursor,
+}
+
+/// The right of one writer to write a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Who has it.
+    pub writer: Label,
+    /// How long it lasts after the writer's last sign of life.
+    pub ttl: Duration,
+    /// How long it can still be renewed after that.
+    pub grace: Duration,
+    /// When it was taken or renewed. Events that were written since renew it as
+    /// well.
+    pub renewed: Time,
+    /// Time of the last event that somebody else wrote, which does not.
+    pub others: Option<Time>,
 }
 
 /// When and why a message ended.

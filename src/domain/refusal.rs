@@ -3,8 +3,7 @@
 use super::{
     Time,
     ids::{BlockId, Label, MessageId, SessionId, TaskId},
-    message::MessageState,
-    task::TaskStatus,
+    state::{MessageState, TaskStatus},
 };
 
 /// Why a command is refused, with what the caller needs to go on.
@@ -65,4 +64,13 @@ pub enum Refusal {
     CursorOutOfRange,
     #[error("offset {offset} is beyond the end at {length}")]
     RangeBeyondEnd { offset: u64, length: u64 },
+}
+
+/// Refuses more of something than there may be.
+pub(super) fn within(what: &'static str, wanted: usize, max: usize) -> Result<(), Refusal> {
+    if wanted > max {
+        let max = max as u64;
+        return Err(Refusal::LimitExceeded { what, max });
+    }
+    Ok(())
 }

@@ -1,4 +1,5 @@
-//! Who speaks in a message, whether it is still being written, and why not.
+//! Who speaks in a message, whether it is still being written, and why not; and how
+//! far its tasks have come.
 
 /// Who speaks in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,24 @@ pub enum EndReason {
     WriterLost,
     CancelRequested,
     TaskEnded,
+}
+
+/// How far a task has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum TaskStatus {
+    Pending,
+    Processing,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+impl TaskStatus {
+    /// Whether nothing can follow.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
 }
 
 macro_rules! names {

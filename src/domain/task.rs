@@ -8,6 +8,8 @@ use super::{
     refusal::Refusal,
 };
 
+pub use super::state::TaskStatus;
+
 /// A piece of work whose result takes the place of a placeholder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
@@ -209,23 +211,5 @@ impl Task {
     /// Whether there is no attempt after this one.
     pub(super) fn is_last_attempt(&self) -> bool {
         self.attempt.saturating_sub(self.released) >= self.max_attempts
-    }
-}
-
-/// How far a task has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum TaskStatus {
-    Pending,
-    Processing,
-    Completed,
-    Failed,
-    Cancelled,
-}
-
-impl TaskStatus {
-    /// Whether nothing can follow.
-    pub fn is_terminal(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
 }

@@ -4,13 +4,12 @@ use super::{
     Metadata, Time,
     command::{Retry, StartTask, UpdateTask, placeholder},
     content::{Block, BlockState, Content},
-    decide::{Decision, within},
-    event::Change,
+    event::{Change, Decision},
     ids::TaskId,
     limits,
     message::{EndReason, Message, MessageState},
     offload::sha256_hex,
-    refusal::Refusal,
+    refusal::{Refusal, within},
     task::{Checkpoint, Task, TaskStatus},
 };
 

@@ -4,7 +4,7 @@
 use bytes::BufMut;
 use prost::encoding::{WireType, encode_key, encode_varint, sfixed64};
 
-use super::{append::Append, entry::ENTRY_BYTES_MAX};
+use super::{entry::ENTRY_BYTES_MAX, text::Append};
 use crate::domain::{Time, ids::BlockId, limits::ENTRY_EVENTS_MAX};
 
 // Fields of `StoredEntry`, which is read in entry.rs.

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use redis::{Cmd, Value};
 
 use super::{
-    Append, Appended, Store, StoreError,
+    Store, StoreError,
     deltas::{DeltaEntry, entries},
     known::Target,
     reply::{Outcome, array},
+    text::{Append, Appended},
 };
 use crate::domain::cursor::Cursor;
 

@@ -24,11 +24,11 @@ mod reply;
 mod sessions;
 mod snapshot;
 mod subscription;
+mod text;
 
 use std::{sync::Arc, time::Duration};
 
 pub use self::{
-    append::{Append, Appended, Delta},
     commit::{Commit, Committed},
     content::ReadContent,
     due::Due,
@@ -41,6 +41,7 @@ pub use self::{
     queue::{QueueBells, QueueEntry, Taken, Ticket},
     sessions::Admission,
     subscription::{Bell, Published, Subscription},
+    text::{Append, Appended, Delta},
 };
 use self::{functions::Library, keys::Keys, known::Known, link::Link};
 

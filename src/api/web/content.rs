@@ -18,9 +18,9 @@ use tonic::{Code, Status, body::Body};
 use tonic_types::StatusExt;
 
 use super::{
+    fields::Fields,
     json,
     problem::Problem,
-    rest::Fields,
     rpc::{Call, Rpcs, take_message},
 };
 use crate::{api::status::from_engine, domain::refusal::Refusal, engine::EngineError, proto as v1};

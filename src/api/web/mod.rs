@@ -6,6 +6,7 @@ mod connect;
 mod console;
 mod content;
 mod cors;
+mod fields;
 mod json;
 mod openapi;
 mod problem;

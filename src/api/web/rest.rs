@@ -7,11 +7,13 @@ use http::{
 };
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use tonic::{Status, body::Body};
 
 use super::{
-    content, json,
+    content,
+    fields::{Fields, set},
+    json,
     problem::Problem,
     routes::{self, ALIASES, Gives, Route, Takes},
     rpc::{Call, Rpcs},
@@ -21,9 +23,6 @@ use crate::api::status::invalid;
 
 /// Largest body: a block of 16 MiB in base64, and what goes with it.
 pub(super) const BODY_BYTES_MAX: usize = 24 * 1024 * 1024;
-
-/// The fields of an RPC's request.
-pub(super) type Fields = Map<String, Value>;
 
 pub(super) async fn answer(rpcs: &Rpcs, request: Request<Body>) -> Result<Response<Body>, Problem> {
     let (head, body) = request.into_parts();
@@ -179,28 +178,5 @@ fn query_value(name: &str, field: &FieldDescriptor, text: &str) -> Result<Value,
         },
         Kind::Int32 => text.parse::<i32>().map(Value::from).map_err(not_whole),
         _ => Ok(text.into()),
-    }
-}
-
-/// Sets a field, whichever way it may have been spelled before.
-pub(super) fn set(of: &MessageDescriptor, fields: &mut Fields, path: &str, value: Value) {
-    let (name, rest) = match path.split_once('.') {
-        Some((name, rest)) => (name, Some(rest)),
-        None => (path, None),
-    };
-    let Some(field) = of.get_field_by_name(name) else {
-        return;
-    };
-    match (rest, field.kind()) {
-        (Some(rest), Kind::Message(inner)) => {
-            let object = fields.entry(name).or_insert_with(|| json!({}));
-            if let Value::Object(object) = object {
-                set(&inner, object, rest, value);
-            }
-        }
-        _ => {
-            fields.remove(field.json_name());
-            fields.insert(name.to_owned(), value);
-        }
     }
 }

@@ -5,7 +5,7 @@ use prost_reflect::{EnumDescriptor, EnumValueDescriptor, Kind, MessageDescriptor
 use serde_json::{Value, json};
 use tonic::Status;
 
-use super::rest::Fields;
+use super::fields::Fields;
 use crate::api::status::invalid;
 
 /// Types of content that are made of text.

@@ -1,6 +1,6 @@
 //! Watches as server-sent events.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
 use throughline::proto::{self as v1, EventType};
@@ -22,7 +22,7 @@ fn names(events: &[Event]) -> Vec<&str> {
 
 /// Watches to the end, and is cut after every so many events, each time to come
 /// back to the other instance with the last id it saw.
-async fn watch_with_cuts(world: &World, patience: usize) -> Vec<Event> {
+async fn watch_with_cuts(world: Arc<World>, patience: usize) -> Vec<Event> {
     let mut seen: Vec<Event> = Vec::new();
     let mut turn = patience;
     loop {
@@ -60,12 +60,12 @@ fn first_sequence(event: &Event) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_streams_that_are_cut_and_resumed_elsewhere_lose_and_double_nothing() {
-    let world: &'static World = Box::leak(Box::new(World::start().await));
+    let world = Arc::new(World::start().await);
     world.a().message("m").await;
     let mut native = world.b().watch("m", "0").await;
     let mut watching = JoinSet::new();
     for number in 0..WATCHERS / 2 {
-        watching.spawn(watch_with_cuts(world, 20 + number));
+        watching.spawn(watch_with_cuts(world.clone(), 20 + number));
     }
     for turn in 0..DELTAS {
         world
@@ -77,7 +77,7 @@ async fn a_hundred_streams_that_are_cut_and_resumed_elsewhere_lose_and_double_no
     world.a().complete("m").await;
     // They have all of it behind them when they come.
     for number in WATCHERS / 2..WATCHERS {
-        watching.spawn(watch_with_cuts(world, 20 + number));
+        watching.spawn(watch_with_cuts(world.clone(), 20 + number));
     }
 
     let is_last = |event: &v1::Event| event.event_type() == EventType::MessageEnd;

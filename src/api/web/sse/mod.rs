@@ -23,9 +23,9 @@ use tokio::time::timeout;
 use tonic::{Code, Status, body::Body};
 
 use super::{
+    fields::{Fields, set},
     json,
     problem::Problem,
-    rest::{Fields, set},
     rpc::{Call, Rpcs, rewrite},
 };
 use crate::api::{status::invalid, watch_body::Rewrite};
