@@ -1,6 +1,7 @@
 //! The invariants of ARCHITECTURE.md that can be checked by reading.
 
 use std::{
+    collections::{HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -47,14 +48,15 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The modules of this crate that a file names, in paths and in `use` lists.
-fn named_modules(text: &str) -> Vec<String> {
+/// The modules that a file names behind `crate::` or `super::`, in paths and in `use`
+/// lists.
+fn named_modules(text: &str, root: &str) -> Vec<String> {
     let code: String = code(text)
         .flat_map(|line| line.chars().chain([' ']))
         .collect();
     let mut named = Vec::new();
-    for (at, _) in code.match_indices("crate::") {
-        let rest = &code[at + "crate::".len()..];
+    for (at, _) in code.match_indices(root) {
+        let rest = &code[at + root.len()..];
         match rest.strip_prefix('{') {
             Some(list) => named.extend(heads(list)),
             None => named.push(identifier(rest)),
@@ -93,7 +95,7 @@ fn identifier(text: &str) -> String {
 fn each_floor_knows_only_those_below_it() {
     for (path, text) in sources("src") {
         let Some(own) = floor(&path) else { continue };
-        for name in named_modules(&text) {
+        for name in named_modules(&text, "crate::") {
             let known = FLOORS.iter().position(|floor| *floor == name);
             let path = path.display();
             assert!(
@@ -108,7 +110,46 @@ fn each_floor_knows_only_those_below_it() {
 fn use_lists_are_read_whole() {
     let text =
         "use crate::{\n    api::{a, b},\n    wire::c, // engine\n};\nlet x = crate::tail::y;";
-    assert_eq!(named_modules(text), ["api", "wire", "tail"]);
+    assert_eq!(named_modules(text, "crate::"), ["api", "wire", "tail"]);
+}
+
+/// The files beside a file that it names.
+fn known_siblings(path: &Path, text: &str) -> Vec<PathBuf> {
+    let directory = path.parent().unwrap();
+    // There `super` is the file itself.
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let names = match path.file_name().is_some_and(|name| name == "mod.rs") {
+        true => Vec::new(),
+        false => named_modules(text, "super::"),
+    };
+    let siblings = names.iter().map(|name| directory.join(name));
+    siblings
+        .flat_map(|sibling| [sibling.with_extension("rs"), sibling.join("mod.rs")])
+        .filter(|sibling| sibling.exists())
+        .collect()
+}
+
+#[test]
+fn no_file_needs_another_beside_it_that_needs_it() {
+    let mut needs: HashMap<PathBuf, Vec<PathBuf>> = sources("src")
+        .into_iter()
+        .map(|(path, text)| (path.clone(), known_siblings(&path, &text)))
+        .collect();
+    assert!(needs.values().flatten().count() > 100, "they are found");
+    // Who needs nothing that is left is left out, as long as there is such a file.
+    loop {
+        let count = needs.len();
+        let left: HashSet<_> = needs.keys().cloned().collect();
+        needs.retain(|path, needed| {
+            needed
+                .iter()
+                .any(|other| other != path && left.contains(other))
+        });
+        if needs.len() == count {
+            break;
+        }
+    }
+    assert!(needs.is_empty(), "there is a circle among {needs:#?}");
 }
 
 #[test]

@@ -23,7 +23,7 @@ const SLOW: usize = 50;
 /// Never read.
 const STOPPED: usize = 50;
 const PACE: Duration = Duration::from_millis(2);
-/// What those two take in unasked, so that they are behind from the start.
+/// What slow and stopped ones take in unasked, so that they are behind from the start.
 const SLOW_WINDOW_BYTES: u32 = 8 * 1024;
 const SLOW_PAUSE: Duration = Duration::from_secs(1);
 

@@ -31,7 +31,8 @@ impl Event {
     }
 }
 
-/// The changes that something causes, or why it causes none.
+/// The changes that something causes, none where it was done before; or why it is
+/// refused.
 pub(super) type Decision = Result<Vec<Change>, Refusal>;
 
 /// One change of a message.

@@ -6,11 +6,9 @@ use super::{
     Time,
     event::Change,
     ids::Label,
-    message::{EndReason, Message},
+    message::{EndReason, Lease, Message},
     refusal::Refusal,
 };
-
-pub use super::message::Lease;
 
 /// A wish for the right to write a message.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,6 +12,8 @@ use crate::domain::cursor::Cursor;
 pub struct Follower {
     topic: Arc<Topic>,
     news: watch::Receiver<News>,
+    /// The last round of the topic's crowd that it came to wait in.
+    round: u64,
 }
 
 impl Follower {
@@ -19,7 +21,11 @@ impl Follower {
         let mut news = topic.subscribe();
         // The log may have ended since it was found to go on.
         news.mark_changed();
-        Self { news, topic }
+        Self {
+            news,
+            topic,
+            round: 0,
+        }
     }
 
     /// How many heartbeats there have been.
@@ -40,7 +46,7 @@ impl Follower {
 
     /// Waits until something is new.
     pub async fn changed(&mut self) {
-        let _wait = self.topic.begin_wait();
+        self.topic.come(&mut self.round);
         // The sender lives in the topic that this follower holds.
         let _ = self.news.changed().await;
     }

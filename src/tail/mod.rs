@@ -10,6 +10,7 @@
 
 mod ahead;
 mod batch;
+mod crowd;
 mod fates;
 mod follower;
 mod hub;

@@ -1,12 +1,6 @@
 //! One log that is followed here.
 
-use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::{
     sync::watch,
@@ -14,22 +8,17 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{ahead::Ahead, batch::Batch, recent::Recent};
+use super::{
+    ahead::Ahead,
+    batch::Batch,
+    crowd::{Crowd, FEW_FOLLOWERS},
+    recent::Recent,
+};
 use crate::{
     domain::cursor::Cursor,
     store::{Entry, EntryEvents, Log, Placed, Published, Read, StoreError},
     wire::frame::WatchEnd,
 };
-
-/// A topic for which no more followers than this wait tells them of every read at
-/// once.
-const UNPACED_FOLLOWERS: usize = 64;
-/// What telling one follower may take: where more of them wait they are told less
-/// often, of several events at once, for the cost is in the telling. Who does not
-/// wait, for nobody reads what it has, costs nothing.
-const PAUSE_PER_FOLLOWER: Duration = Duration::from_micros(10);
-/// Nobody is told later than this.
-const PAUSE_MAX: Duration = Duration::from_millis(10);
 
 /// What followers are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +59,6 @@ pub(super) struct Topic {
     pub(super) log: Log,
     events: Mutex<Events>,
     news: watch::Sender<News>,
-    /// How many followers wait to be told.
-    waiting: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -79,7 +66,9 @@ struct Events {
     recent: Recent,
     /// What was written here behind events that are not known.
     ahead: Ahead,
-    /// When followers may be told again.
+    /// Those who are told.
+    crowd: Crowd,
+    /// When they may be told again.
     rested: Instant,
     /// Somebody waits to tell them.
     is_telling: bool,
@@ -88,10 +77,10 @@ struct Events {
 impl Events {
     /// Takes in events that are not known. False where one that should be is
     /// another: what was there before is something else.
-    fn take_in(&mut self, events: Vec<Placed>, is_paced: bool) -> bool {
+    fn take_in(&mut self, events: Vec<Placed>, joins: bool) -> bool {
         for placed in events {
             if placed.cursor.sequence > self.recent.tip().sequence {
-                self.recent.push(placed, is_paced);
+                self.recent.push(placed, joins);
             } else if !self.recent.may_hold(placed.cursor) {
                 return false;
             }
@@ -100,17 +89,17 @@ impl Events {
     }
 
     /// The same of an entry, of which all is known or nothing.
-    fn take_in_entry(&mut self, entry: EntryEvents, log: &Log, is_paced: bool) -> bool {
+    fn take_in_entry(&mut self, entry: EntryEvents, log: &Log, joins: bool) -> bool {
         if entry.last().sequence <= self.recent.tip().sequence {
             return self.recent.may_hold(entry.first()) && self.recent.may_hold(entry.last());
         }
-        self.take_in(log.place(entry), is_paced)
+        self.take_in(log.place(entry), joins)
     }
 
     /// The same of what was kept, as far as nothing is missing any more.
-    fn take_in_ahead(&mut self, is_paced: bool) -> bool {
+    fn take_in_ahead(&mut self, joins: bool) -> bool {
         while let Some(events) = self.ahead.next(self.recent.tip().sequence) {
-            if !self.take_in(events, is_paced) {
+            if !self.take_in(events, joins) {
                 return false;
             }
         }
@@ -125,6 +114,7 @@ impl Topic {
             events: Mutex::new(Events {
                 recent: Recent::after(head),
                 ahead: Ahead::default(),
+                crowd: Crowd::new(),
                 rested: Instant::now(),
                 is_telling: false,
             }),
@@ -133,7 +123,6 @@ impl Topic {
                 beat: 0,
                 standing: Standing::Live,
             }),
-            waiting: AtomicUsize::new(0),
         }
     }
 
@@ -207,8 +196,8 @@ impl Topic {
         let mut events = self.events();
         if first <= events.recent.tip().sequence + 1 {
             drop(events);
-            self.take_in(|events, is_paced| {
-                let is_known = events.take_in(written, is_paced);
+            self.take_in(|events, joins| {
+                let is_known = events.take_in(written, joins);
                 (!is_known).then_some(Standing::Changed)
             });
         } else {
@@ -224,12 +213,12 @@ impl Topic {
     /// Takes in what follows what is known, in this order. True where any of it
     /// does.
     fn take_in_entries(self: &Arc<Self>, entries: Vec<Entry>) -> bool {
-        self.take_in(|events, is_paced| {
+        self.take_in(|events, joins| {
             for entry in entries {
                 match entry {
                     Entry::Deleted => return Some(Standing::Over(WatchEnd::Deleted)),
                     Entry::Events(entry) => {
-                        if !events.take_in_entry(entry, &self.log, is_paced) {
+                        if !events.take_in_entry(entry, &self.log, joins) {
                             return Some(Standing::Changed);
                         }
                     }
@@ -242,11 +231,11 @@ impl Topic {
     /// Takes in what `add` adds, which says whether the log goes on no longer. True
     /// where anything is new.
     fn take_in(self: &Arc<Self>, add: impl FnOnce(&mut Events, bool) -> Option<Standing>) -> bool {
-        let is_paced = self.news.receiver_count() > UNPACED_FOLLOWERS;
+        let joins = self.news.receiver_count() > FEW_FOLLOWERS;
         let mut events = self.events();
         let known = events.recent.tip().sequence;
-        let mut standing = add(&mut events, is_paced);
-        if !events.take_in_ahead(is_paced) {
+        let mut standing = add(&mut events, joins);
+        if !events.take_in_ahead(joins) {
             standing = Some(Standing::Changed);
         }
         let is_new = events.recent.tip().sequence > known;
@@ -271,21 +260,30 @@ impl Topic {
             let topic = self.clone();
             tokio::spawn(async move {
                 sleep_until(due).await;
-                // Somebody may have come by since it was due.
-                if topic.events().is_telling {
+                if topic.is_to_be_told() {
                     topic.tell();
                 }
             });
         }
     }
 
+    /// Whether somebody waits to tell followers, and it is time. Others may have told
+    /// them since, and wait to tell them again.
+    fn is_to_be_told(&self) -> bool {
+        let events = self.events();
+        events.is_telling && events.rested <= Instant::now()
+    }
+
     /// Tells followers what was read.
     fn tell(&self) {
         let mut events = self.events();
         events.is_telling = false;
-        events.rested = Instant::now() + pause(self.waiting.load(Ordering::Relaxed));
         events.recent.close_batch();
         let tip = events.recent.tip();
+        if tip.sequence == self.news.borrow().tip.sequence {
+            return;
+        }
+        events.rested = Instant::now() + events.crowd.told();
         drop(events);
         self.news.send_if_modified(|news| {
             let is_new = tip.sequence > news.tip.sequence;
@@ -294,10 +292,9 @@ impl Topic {
         });
     }
 
-    /// A follower waits from now on, until this is dropped.
-    pub(super) fn begin_wait(&self) -> Wait<'_> {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        Wait(self)
+    /// A follower has come to wait, the last time in this round of the crowd.
+    pub(super) fn come(&self, last: &mut u64) {
+        self.events().crowd.come(last);
     }
 
     /// Whether the log that was read here may have had this head: an earlier life
@@ -322,33 +319,22 @@ impl Topic {
     }
 }
 
-/// A follower that waits to be told.
-#[derive(Debug)]
-pub(super) struct Wait<'a>(&'a Topic);
-
-impl Drop for Wait<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// How long so many followers are left alone after they were told something.
-fn pause(followers: usize) -> Duration {
-    match u32::try_from(followers) {
-        _ if followers <= UNPACED_FOLLOWERS => Duration::ZERO,
-        Ok(followers) => PAUSE_MAX.min(PAUSE_PER_FOLLOWER * followers),
-        Err(_) => PAUSE_MAX,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::ops::RangeInclusive;
+    use std::{
+        ops::RangeInclusive,
+        pin::pin,
+        task::{Context, Waker},
+    };
 
     use tokio::time::sleep;
 
     use super::*;
-    use crate::{domain::Time, proto as v1};
+    use crate::{
+        domain::Time,
+        proto as v1,
+        tail::{crowd::PAUSE_MAX, follower::Follower},
+    };
 
     fn cursor(sequence: u64, micros: i64) -> Cursor {
         let time = Time::from_timestamp_micros(micros).unwrap();
@@ -420,14 +406,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pause_is_as_long_as_those_who_wait_are_many() {
+    async fn a_crowd_is_told_of_several_events_at_once() {
         let topic = topic();
-        let _followers: Vec<_> = (0..200).map(|_| topic.subscribe()).collect();
+        let mut followers: Vec<_> = (0..100).map(|_| Follower::new(topic.clone())).collect();
         write_one(&topic, 4);
         write_one(&topic, 5);
         assert_eq!(had(&topic), [4, 5], "nobody waits");
 
-        let _waits: Vec<_> = (0..100).map(|_| topic.begin_wait()).collect();
+        for follower in &mut followers {
+            follower.news();
+            let mut wait = pin!(follower.changed());
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(wait.as_mut().poll(&mut context).is_pending());
+        }
         write_one(&topic, 6);
         write_one(&topic, 7);
         assert_eq!(had(&topic), [4, 5, 6], "who was just told is left alone");
