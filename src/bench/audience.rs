@@ -61,8 +61,8 @@ impl Audience {
             delivered: Arc::default(),
             reading: JoinSet::new(),
         };
-        let connections = connect(stage, WINDOW_BYTES).await?;
-        for (watch, place) in open_watches(door, &connections, message, watchers).await? {
+        let opened = open_watches(door, stage, message, watchers, WINDOW_BYTES).await?;
+        for (watch, place) in opened {
             let (lag, delivered) = (audience.lag.clone(), audience.delivered.clone());
             audience.reading.spawn(count(watch, place, lag, delivered));
         }
@@ -112,25 +112,17 @@ impl Audience {
     }
 }
 
-/// Opens connections whose watches may each have so many bytes under way.
-pub(super) async fn connect(
-    stage: &Stage,
-    window_bytes: u32,
-) -> Result<Vec<Connection>, BenchError> {
-    let mut connections = Vec::new();
-    for _ in 0..CONNECTIONS {
-        connections.push(Connection::open(stage.service.address(), window_bytes).await?);
-    }
-    Ok(connections)
-}
-
-/// Opens watches that all have caught up, each with its place.
+/// Opens watches that all have caught up, each with its place. Each may have so many
+/// bytes under way.
 pub(super) async fn open_watches(
     door: Door,
-    connections: &[Connection],
+    stage: &Stage,
     message: &str,
     count: usize,
+    window_bytes: u32,
 ) -> Result<Vec<(Incoming, u64)>, BenchError> {
+    let address = stage.service.address();
+    let connections = Connection::open_many(address, window_bytes, CONNECTIONS).await?;
     let request = watch_from_now(message);
     let path = format!("/api/v1/sessions/{SESSION}/messages/{message}/stream?last_id=$");
     let mut watches = Vec::new();

@@ -91,10 +91,9 @@ async fn watch_all(
     messages: &[String],
     count: usize,
 ) -> Result<Vec<Incoming>, BenchError> {
-    let mut connections = Vec::new();
-    for _ in 0..count.div_ceil(PER_CONNECTION) {
-        connections.push(Connection::open(stage.service.address(), WINDOW_BYTES).await?);
-    }
+    let address = stage.service.address();
+    let connections =
+        Connection::open_many(address, WINDOW_BYTES, count.div_ceil(PER_CONNECTION)).await?;
     let mut watches = Vec::new();
     while watches.len() < count {
         let opened = watches.len();

@@ -259,11 +259,7 @@ impl Scene {
 }
 
 async fn connect(instance: &Instance) -> Result<Vec<Connection>, BenchError> {
-    let mut connections = Vec::new();
-    for _ in 0..CONNECTIONS {
-        connections.push(Connection::open(instance.address(), WINDOW_BYTES).await?);
-    }
-    Ok(connections)
+    Connection::open_many(instance.address(), WINDOW_BYTES, CONNECTIONS).await
 }
 
 fn append(message: &str, clock: Clock) -> v1::WriteMessageRequest {

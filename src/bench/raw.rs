@@ -52,6 +52,19 @@ impl Connection {
         })
     }
 
+    /// Connects so many times.
+    pub(super) async fn open_many(
+        address: &str,
+        window_bytes: u32,
+        count: usize,
+    ) -> Result<Vec<Self>, BenchError> {
+        let mut connections = Vec::with_capacity(count);
+        for _ in 0..count {
+            connections.push(Self::open(address, window_bytes).await?);
+        }
+        Ok(connections)
+    }
+
     /// Begins a call of MessageService.
     pub(super) async fn call(&self, method: &str) -> Result<(Outgoing, Incoming), BenchError> {
         let request = Request::post(format!(

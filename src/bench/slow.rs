@@ -7,7 +7,7 @@ use tokio::{task::JoinSet, time::sleep};
 
 use super::{
     BenchError, Scale,
-    audience::{WINDOW_BYTES, connect, open_watches},
+    audience::{WINDOW_BYTES, open_watches},
     callers::call_at_pace,
     many::receive,
     raw::{Door, Incoming},
@@ -54,11 +54,12 @@ pub(super) async fn measure(
 
 async fn run(scale: &Scale, slow: usize, stopped: usize) -> Result<(Samples, f64), BenchError> {
     let side = Side::own().await?;
-    let connections = connect(&side.stage, WINDOW_BYTES).await?;
-    let fast = open_watches(Door::Grpc, &connections, &side.message, FAST).await?;
-    let connections = connect(&side.stage, SLOW_WINDOW_BYTES).await?;
-    let slow = open_watches(Door::Grpc, &connections, &side.message, slow).await?;
-    let _stopped = open_watches(Door::Grpc, &connections, &side.message, stopped).await?;
+    let open = |count, window_bytes| {
+        open_watches(Door::Grpc, &side.stage, &side.message, count, window_bytes)
+    };
+    let fast = open(FAST, WINDOW_BYTES).await?;
+    let slow = open(slow, SLOW_WINDOW_BYTES).await?;
+    let _stopped = open(stopped, SLOW_WINDOW_BYTES).await?;
     let before = side.stage.service.process.resident_kib()?;
 
     let clock = Clock::start();

@@ -60,10 +60,8 @@ pub(super) async fn measure(
 }
 
 async fn resume_all(side: &Side, watchers: usize) -> Result<Vec<f64>, BenchError> {
-    let mut connections = Vec::new();
-    for _ in 0..CONNECTIONS {
-        connections.push(Connection::open(side.stage.service.address(), WINDOW_BYTES).await?);
-    }
+    let address = side.stage.service.address();
+    let connections = Connection::open_many(address, WINDOW_BYTES, CONNECTIONS).await?;
     let request = v1::WatchMessageRequest {
         message_id: side.message.clone(),
         cursor: "0".to_owned(),

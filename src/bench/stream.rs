@@ -107,10 +107,8 @@ impl Shape {
 
     async fn open(&self, stage: &Stage) -> Result<Vec<AppendStream>, BenchError> {
         let client = stage.client().await?;
-        let mut connections = Vec::new();
-        for _ in 0..CONNECTIONS {
-            connections.push(Connection::open(stage.service.address(), WINDOW_BYTES).await?);
-        }
+        let address = stage.service.address();
+        let connections = Connection::open_many(address, WINDOW_BYTES, CONNECTIONS).await?;
         let mut streams = Vec::new();
         for number in 0..self.streams {
             let message = client.create_message_of(1).await?;
