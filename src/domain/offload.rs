@@ -18,17 +18,8 @@ pub struct Blob {
     pub reference: ContentRef,
     /// Its name.
     pub id: ContentId,
-    /// Where the bytes come from.
-    pub bytes: BlobBytes,
-}
-
-/// Where the bytes of a blob come from.
-#[derive(Debug, Clone, PartialEq)]
-pub enum BlobBytes {
-    /// The request.
-    Given(Bytes),
-    /// The text of this block, which the store holds already.
-    TextOf(BlockId),
+    /// All of it.
+    pub bytes: Bytes,
 }
 
 /// Replaces oversize content in `changes` by references, and gives what they
@@ -54,7 +45,7 @@ pub fn offload(
                     && let Some(content) = &mut block.content
                     && let Some(bytes) = content.inline()
                 {
-                    let blob = Blob::new(fresh(), content, &bytes, BlobBytes::Given(bytes.clone()));
+                    let blob = Blob::new(fresh(), content, bytes);
                     content.store_at(blob.reference.clone());
                     blobs.push(blob);
                 }
@@ -86,8 +77,7 @@ fn seal(open: &[Block], fresh: &mut impl FnMut() -> ContentId) -> Vec<Sealed> {
         let content = block.content.as_ref()?;
         let bytes = content.inline()?;
         (bytes.len() > limits::INLINE_BYTES_MAX).then(|| {
-            let text = BlobBytes::TextOf(block.id.clone());
-            let blob = Blob::new(fresh(), content, &bytes, text);
+            let blob = Blob::new(fresh(), content, bytes);
             ((block.id.clone(), blob.reference.clone()), blob)
         })
     });
@@ -95,17 +85,17 @@ fn seal(open: &[Block], fresh: &mut impl FnMut() -> ContentId) -> Vec<Sealed> {
 }
 
 impl Blob {
-    fn new(id: ContentId, content: &Content, bytes: &[u8], from: BlobBytes) -> Self {
+    fn new(id: ContentId, content: &Content, bytes: Bytes) -> Self {
         let reference = ContentRef {
             id: Some(id.clone()),
             size: bytes.len() as u64,
             media_type: content.media_type().to_owned(),
-            sha256: sha256_hex(bytes),
+            sha256: sha256_hex(&bytes),
         };
         Self {
             reference,
             id,
-            bytes: from,
+            bytes,
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::{
         ids::BlockId,
         limits,
         message::Message,
+        principal::Principal,
         refusal::Refusal,
     },
     store::{Append, Appended, Delta, StoreError},
@@ -287,15 +288,34 @@ impl Engine {
             return Ok(None);
         };
         let source = ContentSource::Block(request.message.clone(), block.clone());
-        let length = wanted.delta.len() as u64;
-        let held = self.read_content(&request.principal, &source, offset, length);
-        match held.await {
-            Ok((_, held)) if held == wanted.delta => {
-                self.applied(wanted, block.clone(), offset).await.map(Some)
-            }
-            Ok(_) | Err(EngineError::Refused(_)) => Ok(None),
+        match self
+            .is_held(&request.principal, &source, offset, &wanted.delta)
+            .await
+        {
+            Ok(true) => self.applied(wanted, block.clone(), offset).await.map(Some),
+            Ok(false) | Err(EngineError::Refused(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether content has this text at that offset.
+    async fn is_held(
+        &self,
+        principal: &Principal,
+        source: &ContentSource,
+        offset: u64,
+        text: &str,
+    ) -> Result<bool, EngineError> {
+        let length = text.len() as u64;
+        let mut reader = self.read_content(principal, source, offset, length).await?;
+        let mut rest = text.as_bytes();
+        while let Some(held) = reader.next().await? {
+            match rest.strip_prefix(held.as_ref()) {
+                Some(left) => rest = left,
+                None => return Ok(false),
+            }
+        }
+        Ok(rest.is_empty())
     }
 }
 

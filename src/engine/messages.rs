@@ -136,7 +136,8 @@ impl Engine {
         touched?;
         Ok(match committed? {
             Committed::Exists => Creation::Exists,
-            _ => Creation::Done(Box::new(message)),
+            Committed::Done(_) => Creation::Done(Box::new(message)),
+            Committed::Conflict | Committed::Missing => return Err(EngineError::Contended),
         })
     }
 

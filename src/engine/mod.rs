@@ -34,7 +34,7 @@ pub use self::{
     append::{AppendOutcome, AppendRequest},
     append_batch::AppendBatch,
     claims::{ClaimRequest, Claimed},
-    content::ContentSource,
+    content::{ContentReader, ContentSource},
     error::EngineError,
     events::EventPage,
     grant::Renewed,

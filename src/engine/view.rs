@@ -66,7 +66,8 @@ impl View {
 /// One TEXT block's part of the text.
 enum Part<'a> {
     Inline(&'a str),
-    Stored(&'a ContentId),
+    /// Out of line, and how long it is.
+    Stored(&'a ContentId, u64),
 }
 
 impl Engine {
@@ -111,10 +112,10 @@ impl Engine {
     /// into a frame.
     pub(super) async fn view(&self, message: Message) -> Result<View, EngineError> {
         let (parts, is_truncated) = parts(&message);
-        let stored: Vec<&ContentId> = parts
+        let stored: Vec<_> = parts
             .iter()
             .filter_map(|part| match part {
-                Part::Stored(id) => Some(*id),
+                Part::Stored(id, size) => Some((*id, *size)),
                 Part::Inline(_) => None,
             })
             .collect();
@@ -123,7 +124,7 @@ impl Engine {
             .iter()
             .map(|part| match part {
                 Part::Inline(text) => (*text).to_owned(),
-                Part::Stored(_) => stored.next().unwrap_or_default(),
+                Part::Stored(..) => stored.next().unwrap_or_default(),
             })
             .collect();
         Ok(View {
@@ -142,11 +143,10 @@ fn parts(message: &Message) -> (Vec<Part<'_>>, bool) {
         if size > limits::FRAME_BYTES_MAX as u64 {
             return (parts, true);
         }
-        let stored = content.stored().map_or(0, |stored| stored.size);
-        size += content.inline_size() as u64 + stored;
+        size += content.size();
         match (content.text(), content.stored().and_then(|s| s.id.as_ref())) {
             (Some(text), _) => parts.push(Part::Inline(text)),
-            (None, Some(id)) => parts.push(Part::Stored(id)),
+            (None, Some(id)) => parts.push(Part::Stored(id, content.size())),
             (None, None) => {}
         }
     }

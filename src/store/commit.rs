@@ -3,16 +3,15 @@
 use redis::{Cmd, ToRedisArgs};
 
 use super::{
-    Loaded, Store, StoreError, entry::encode, known::guard, reply::Outcome,
+    Loaded, Store, StoreError,
+    content::{field_count, staged},
+    entry::encode,
+    known::guard,
+    reply::Outcome,
     snapshot::changed_fields,
 };
 use crate::domain::{
-    Time,
-    content::Block,
-    event::Change,
-    ids::RequestId,
-    message::Message,
-    offload::{Blob, BlobBytes},
+    Time, content::Block, event::Change, ids::RequestId, message::Message, offload::Blob,
 };
 
 /// A decision to be written, if the message is still what it was decided on.
@@ -38,7 +37,8 @@ pub struct Commit<'a> {
 pub enum Committed {
     /// It is written; the sequence of its last event, 0 where there is none.
     Done(u64),
-    /// Somebody else was first: load and decide anew.
+    /// Somebody else was first, or content that was staged is lost: load and decide
+    /// anew.
     Conflict,
     /// The message to be changed is gone.
     Missing,
@@ -49,6 +49,7 @@ pub enum Committed {
 impl Store {
     /// Writes a decision, or tells why it no longer stands.
     pub async fn commit(&self, commit: Commit<'_>) -> Result<Committed, StoreError> {
+        self.stage(staged(commit.blobs)).await?;
         let call = self.commit_call(&commit);
         // A right to write is granted anew to whoever has it.
         let is_repeatable = commit.request.is_some() || commit.changes.is_empty();
@@ -108,6 +109,9 @@ impl Store {
         call.arg(after.id.as_str())
             .arg(self.due_argument(before, after, commit.time));
         list(&mut call, &lengths(before, after));
+        let parts =
+            staged(commit.blobs).map(|(place, blob)| (place + 1, field_count(blob.bytes.len())));
+        list(&mut call, &parts.collect::<Vec<_>>());
         list(&mut call, &encode(commit.changes, commit.time));
         let mut fields = changed_fields(before, after, &log);
         fields.extend(contents_field(commit.before, &contents));
@@ -170,11 +174,12 @@ fn texts<'a>(
 }
 
 fn add_blobs(call: &mut Cmd, blobs: &[Blob], message: &Message) {
+    let mut staged = staged(blobs).map(|(place, _)| place).peekable();
     call.arg(blobs.len());
-    for blob in blobs {
-        match &blob.bytes {
-            BlobBytes::Given(bytes) => call.arg(bytes.as_ref()).arg(""),
-            BlobBytes::TextOf(block) => call.arg("").arg(block.as_str()),
+    for (place, blob) in blobs.iter().enumerate() {
+        match staged.next_if_eq(&place) {
+            Some(_) => call.arg(""),
+            None => call.arg(blob.bytes.as_ref()),
         };
         let reference = &blob.reference;
         call.arg(&reference.media_type)

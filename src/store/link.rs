@@ -169,7 +169,7 @@ impl Link {
         outcomes
     }
 
-    /// Makes a call that changes nothing.
+    /// Makes a call that changes nothing, or nothing that matters twice.
     pub(super) async fn read_one(&self, call: Cmd) -> Result<Value, StoreError> {
         let mut calls = redis::pipe();
         calls.add_command(call);

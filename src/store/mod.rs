@@ -30,7 +30,7 @@ use std::{sync::Arc, time::Duration};
 
 pub use self::{
     commit::{Commit, Committed},
-    content::ReadContent,
+    content::{StoredBytes, StoredContent},
     due::Due,
     entry::{Entry, EntryEvents},
     error::StoreError,

@@ -10,6 +10,7 @@ mod cancel;
 mod chat;
 mod concurrency;
 mod content;
+mod content_parts;
 mod crash;
 mod creation;
 mod drain;

@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 
-use bytes::Bytes;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -20,12 +19,10 @@ use super::{
 use crate::{
     api::status::{from_engine, invalid},
     domain::{
-        content::ContentRef,
         cursor::{Position, Start},
         ids::{BlockId, ContentId, MessageId, SessionId},
-        limits,
     },
-    engine::{Cleanup, ContentSource, Engine, PageRequest, Written},
+    engine::{Cleanup, ContentReader, ContentSource, Engine, PageRequest, Written},
     proto as v1,
     wire::{
         content::reference_to_v1,
@@ -266,12 +263,12 @@ impl MessageService for Messages {
             u64::try_from(request.offset).map_err(|_| invalid("offset", "must not be negative"))?;
         let limit =
             u64::try_from(request.limit).map_err(|_| invalid("limit", "must not be negative"))?;
-        let (reference, data) = self
+        let reader = self
             .engine
             .read_content(&principal, &source, offset, limit)
             .await
             .map_err(from_engine)?;
-        Ok(Response::new(chunks(reference, data, request.offset)))
+        Ok(Response::new(chunks(reader, request.offset)))
     }
 
     type WatchMessageStream = Frames;
@@ -344,13 +341,17 @@ fn content_source(request: &v1::ReadContentRequest) -> Result<ContentSource, Sta
 }
 
 /// At least one chunk, so that empty content says what it is.
-fn chunks(reference: ContentRef, mut data: Bytes, mut offset: i64) -> Chunks {
-    let mut content = Some(reference_to_v1(&reference));
-    Box::pin(async_stream::stream! {
-        while content.is_some() || !data.is_empty() {
-            let chunk = data.split_to(data.len().min(limits::CHUNK_BYTES));
-            let length = i64::try_from(chunk.len()).unwrap_or_default();
-            yield Ok(v1::ReadContentResponse { content: content.take(), offset, data: chunk });
+fn chunks(mut reader: ContentReader, mut offset: i64) -> Chunks {
+    let mut content = Some(reference_to_v1(&reader.reference));
+    Box::pin(async_stream::try_stream! {
+        loop {
+            let chunk = reader.next().await.map_err(from_engine)?;
+            if chunk.is_none() && content.is_none() {
+                break;
+            }
+            let data = chunk.unwrap_or_default();
+            let length = i64::try_from(data.len()).unwrap_or_default();
+            yield v1::ReadContentResponse { content: content.take(), offset, data };
             offset += length;
         }
     })

@@ -19,11 +19,12 @@
                               nothing will
               then lists, each led by its length:
               lengths         block, length that its text must have
+              parts           place among the contents, how many parts were staged
               entries         events, how many they are; perhaps none
               fields          name, value
               texts           block, 'set' | 'append' | 'drop', text
-              contents        bytes, or '' and block whose text is moved there;
-                              size, media type, sha256, owner
+              contents        bytes, '' where they were staged; media type, size,
+                              sha256, owner
   Log:        the entries
   Bell:       rung where the status or the fence is written: the message is new,
               has ended, has another writer or is to be cancelled
@@ -46,21 +47,36 @@ local function commit(keys, args)
     return length
   end
 
+  -- What was staged for it is no longer needed; unless this is the repeat of a
+  -- call that has been carried out.
+  local function refuse(word)
+    for index = 4, #keys do
+      if call('HEXISTS', keys[index], 'type') == 0 then
+        call('UNLINK', keys[index])
+      end
+    end
+    return { word }
+  end
+
   local revision = call('HGET', message, 'revision')
   if args[1] == '' and revision then
-    return { 'exists' }
+    return refuse('exists')
   elseif args[1] ~= '' and not revision then
-    return { 'missing' }
+    return refuse('missing')
   elseif args[1] ~= '' and revision ~= args[1] then
-    return { 'conflict' }
+    return refuse('conflict')
   end
-  local grown = false
+  local is_overtaken = false
   each(function()
     local block, length = next_argument(), next_argument()
-    grown = grown or call('STRLEN', text_prefix .. block) ~= tonumber(length)
+    is_overtaken = is_overtaken or call('STRLEN', text_prefix .. block) ~= tonumber(length)
   end)
-  if grown then
-    return { 'conflict' }
+  each(function()
+    local content, parts = next_argument(), next_argument()
+    is_overtaken = is_overtaken or call('HLEN', keys[3 + content]) ~= tonumber(parts)
+  end)
+  if is_overtaken then
+    return refuse('conflict')
   end
 
   if args[1] == '' then
@@ -75,7 +91,7 @@ local function commit(keys, args)
     sequence = first and string.format('%d', first + n - 1)
   end)
   if not sequence and entries > 0 then
-    return { 'corrupt' }
+    return refuse('corrupt')
   end
   local rings = false
   each(function()
@@ -85,12 +101,11 @@ local function commit(keys, args)
   end)
   call('HSET', message, 'revision', args[2])
 
-  local moved = {}
   each(function()
     local block, operation, text = next_argument(), next_argument(), next_argument()
     local key = text_prefix .. block
     if operation == 'drop' then
-      moved[block] = call('GETDEL', key)
+      call('UNLINK', key)
     elseif operation == 'set' then
       -- Also an empty one: it must exist to be kept as long as its message.
       call('SET', key, text)
@@ -99,13 +114,13 @@ local function commit(keys, args)
     end
   end)
   each(function(index)
-    local bytes, block = next_argument(), next_argument()
-    if block ~= '' then
-      bytes = moved[block]
+    local content, bytes = keys[3 + index], next_argument()
+    call('HSET', content, 'type', next_argument(), 'size', next_argument(),
+      'sha256', next_argument(), 'user', next_argument())
+    if bytes ~= '' then
+      call('HSET', content, 'data', bytes)
     end
-    call('HSET', keys[3 + index], 'type', next_argument(), 'size', next_argument(),
-      'sha256', next_argument(), 'user', next_argument(), 'data', bytes)
-    call('PEXPIRE', keys[3 + index], CONTENT_TTL)
+    call('PEXPIRE', content, CONTENT_TTL)
   end)
 
   if args[5] ~= '' then

@@ -12,6 +12,8 @@ local TEXT_BYTES_MAX = @TEXT_BYTES_MAX@
 -- What the channel of a log is named before its key, and the channel of the bell.
 local CHANNELS = '@CHANNELS@'
 local BELL = '@BELL@'
+-- How long content stays that no commit refers to yet.
+local STAGED_TTL = '60000'
 -- How long the last entry of a log stays that was deleted.
 local FAREWELL = '60000'
 

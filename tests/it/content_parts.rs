@@ -1,0 +1,257 @@
+//! Long content, which is brought to Redis and read from it in parts.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use throughline::proto as v1;
+use tonic::Code;
+
+use crate::support::{
+    Clients, Redis, World, image_block, named, reason, reference, refusal, text_block,
+};
+
+const PART: usize = 256 * 1024;
+const MIB: usize = 1024 * 1024;
+
+fn bytes(length: usize) -> Vec<u8> {
+    (0..=250).cycle().take(length).collect()
+}
+
+async fn open(
+    clients: &Clients,
+    content_id: &str,
+) -> tonic::Result<tonic::Streaming<v1::ReadContentResponse>> {
+    let request = v1::ReadContentRequest {
+        content_id: content_id.into(),
+        ..Default::default()
+    };
+    let answer = clients.messages.clone().read_content(request).await?;
+    Ok(answer.into_inner())
+}
+
+async fn read(clients: &Clients, content_id: &str) -> tonic::Result<Vec<u8>> {
+    let mut chunks = open(clients, content_id).await?;
+    let mut data = Vec::new();
+    while let Some(chunk) = chunks.message().await? {
+        data.extend_from_slice(&chunk.data);
+    }
+    Ok(data)
+}
+
+async fn content_ids(clients: &Clients, message: &str) -> Vec<String> {
+    let blocks = clients.get(message).await.unwrap().blocks;
+    let ids = blocks.iter().filter_map(reference);
+    ids.map(|reference| reference.content_id.clone()).collect()
+}
+
+async fn content_keys(redis: &Redis) -> Vec<String> {
+    let mut keys = redis.keys().await;
+    keys.retain(|key| key.starts_with("content:"));
+    keys
+}
+
+/// A message in session `s` that has an image of each of these lengths.
+fn message_of(lengths: &[usize]) -> v1::CreateMessageRequest {
+    let blocks = lengths.iter().map(|length| image_block(bytes(*length)));
+    v1::CreateMessageRequest {
+        session_id: "s".into(),
+        message_id: "m".into(),
+        role: v1::Role::User.into(),
+        blocks: blocks.collect(),
+        complete: true,
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn long_content_is_in_parts_that_live_as_long_as_it() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.message("m").await;
+    let image = image_block(bytes(2 * PART + 1));
+    clients.add("m", image).await.unwrap();
+    let [id] = &content_ids(&world.b(), "m").await[..] else {
+        panic!("one content was expected")
+    };
+    let key = format!("content:{id}");
+    for (part, length) in [("0000", PART), ("0001", PART), ("0002", 1)] {
+        let field = format!("data:{part}");
+        let found: usize = world.redis.run(&["HSTRLEN", &key, &field]).await;
+        assert_eq!(found, length, "{part}");
+    }
+    let whole: bool = world.redis.run(&["HEXISTS", &key, "data"]).await;
+    assert!(!whole);
+    let left = world.redis.ttl(&key).await;
+    assert!(left > Duration::from_secs(24 * 60 * 60), "{left:?}");
+    assert_eq!(read(&world.b(), id).await.unwrap(), bytes(2 * PART + 1));
+}
+
+#[tokio::test]
+async fn much_content_in_one_write_is_whole_however_it_is_divided() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.session("s").await;
+    let lengths = [
+        100_000, 200_000, 100_000, PART, 20_000, 3_000_000, 30_000, PART, 30_000,
+    ];
+    let request = message_of(&lengths);
+    clients
+        .messages
+        .clone()
+        .create_message(request)
+        .await
+        .unwrap();
+    let ids = content_ids(&world.b(), "m").await;
+    assert_eq!(ids.len(), lengths.len());
+    for (id, length) in ids.iter().zip(lengths) {
+        assert_eq!(read(&world.b(), id).await.unwrap(), bytes(length));
+    }
+}
+
+#[tokio::test]
+async fn a_long_text_that_is_streamed_is_in_parts_once_it_has_ended() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.message("m").await;
+    // Three bytes a character: parts end within one.
+    let text = "€".repeat(40_000);
+    for index in 0..10 {
+        world.either(index).append("m", &text).await.unwrap();
+    }
+    clients.complete("m").await;
+    let message = world.b().get("m").await.unwrap();
+    assert_eq!(message.text, text.repeat(10));
+    let id = &reference(&message.blocks[0]).unwrap().content_id;
+    let held = read(&clients, id).await.unwrap();
+    assert_eq!(held, text.repeat(10).as_bytes());
+    let field: bool = world
+        .redis
+        .run(&["HEXISTS", &format!("content:{id}"), "data:0004"])
+        .await;
+    assert!(field);
+}
+
+#[tokio::test]
+async fn a_text_too_long_for_an_answer_is_cut_at_a_character() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.message("m").await;
+    let text = "€".repeat(MIB);
+    clients.add("m", text_block(&text)).await.unwrap();
+    let message = world.b().get("m").await.unwrap();
+    assert!(message.text_truncated);
+    assert!(message.text.len() > MIB && text.starts_with(&message.text));
+}
+
+#[tokio::test]
+async fn a_write_that_is_refused_leaves_nothing_of_what_it_brought() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.session("s").await;
+    let mut messages = clients.messages.clone();
+    let request = message_of(&[2 * PART]);
+    messages.create_message(request.clone()).await.unwrap();
+    let keys = content_keys(&world.redis).await;
+    assert_eq!(keys.len(), 1);
+    let again = messages.create_message(request.clone()).await.unwrap();
+    assert!(!again.into_inner().created);
+    let of_another_role = v1::CreateMessageRequest {
+        role: v1::Role::System.into(),
+        ..request
+    };
+    let refused = refusal(messages.create_message(of_another_role).await);
+    assert_eq!(refused.0, Code::AlreadyExists);
+    assert_eq!(content_keys(&world.redis).await, keys);
+}
+
+#[tokio::test]
+async fn what_redis_has_no_memory_for_is_refused_and_nothing_of_it_written() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.message("m").await;
+    let before = clients.get("m").await.unwrap();
+    let image = || image_block(bytes(4 * MIB));
+    let set = async |bytes: &str| -> () {
+        world
+            .redis
+            .run(&["CONFIG", "SET", "maxmemory", bytes])
+            .await
+    };
+    let memory: String = world.redis.run(&["INFO", "memory"]).await;
+    let used = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("used_memory:"));
+    let used: usize = used.unwrap().trim().parse().unwrap();
+    set(&(used + MIB).to_string()).await;
+    let refused = clients.add("m", image()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    set("0").await;
+    assert_eq!(clients.get("m").await.unwrap(), before);
+    clients.add("m", image()).await.unwrap();
+    let ids = content_ids(&world.b(), "m").await;
+    assert_eq!(read(&clients, &ids[0]).await.unwrap(), bytes(4 * MIB));
+}
+
+#[tokio::test]
+async fn what_is_lost_before_it_is_referred_to_is_brought_again() {
+    // Takes a content away that nothing refers to yet, as Redis might that needs
+    // memory.
+    const LOSE: &str = "for _, key in ipairs(redis.call('KEYS', 'content:*')) do
+        if redis.call('HEXISTS', key, 'type') == 0 then return redis.call('DEL', key) end
+    end
+    return 0";
+    let world = World::start().await;
+    let clients = world.a();
+    clients.message("m").await;
+    let is_added = AtomicBool::new(false);
+    let lose = async {
+        while !is_added.load(Ordering::Relaxed) {
+            if world.redis.run(&["EVAL", LOSE, "0"]).await {
+                return true;
+            }
+        }
+        false
+    };
+    let add = async {
+        clients
+            .add("m", image_block(bytes(12 * MIB)))
+            .await
+            .unwrap();
+        is_added.store(true, Ordering::Relaxed);
+    };
+    let ((), is_lost) = tokio::join!(add, lose);
+    assert!(is_lost, "the test came too late");
+    let ids = content_ids(&world.b(), "m").await;
+    assert_eq!(ids.len(), 1);
+    assert!(read(&clients, &ids[0]).await.unwrap() == bytes(12 * MIB));
+    assert_eq!(
+        content_keys(&world.redis).await,
+        [format!("content:{}", ids[0])]
+    );
+}
+
+#[tokio::test]
+async fn a_read_that_content_is_deleted_under_says_so() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.message("m").await;
+    let image = named("image", image_block(bytes(12 * MIB)));
+    clients.add("m", image).await.unwrap();
+    let ids = content_ids(&clients, "m").await;
+    let mut chunks = open(&world.b(), &ids[0]).await.unwrap();
+    let first = chunks.message().await.unwrap().unwrap();
+    assert!(bytes(12 * MIB).starts_with(&first.data));
+    clients.delete("m").await.unwrap();
+    let mut length = first.data.len();
+    let end = loop {
+        match chunks.message().await {
+            Ok(chunk) => length += chunk.expect("the end is cut off").data.len(),
+            Err(status) => break status,
+        }
+    };
+    assert!(length < 12 * MIB);
+    assert_eq!(end.code(), Code::NotFound);
+    assert_eq!(reason(&end), "CONTENT_NOT_FOUND");
+}
