@@ -98,7 +98,7 @@ fn from_store(failure: &StoreError) -> Status {
             "OUTCOME_UNKNOWN",
             "the store did not answer: repeat the call with the same request_id",
         ),
-        StoreError::WritesRefused(_) => retry(
+        StoreError::WritesRefused(_) | StoreError::Evicted => retry(
             Code::Unavailable,
             "STORE_READ_ONLY",
             "the store takes no writes at present",

@@ -76,6 +76,5 @@ pub const REPEATS_MAX: usize = 64;
 /// Most events in one entry of a log: a reader looks this far back for the
 /// entry that holds a cursor.
 pub const ENTRY_EVENTS_MAX: u64 = 64;
-/// Bytes of a chunk of content: what is longer is kept and read in several, so that
-/// nobody waits long behind it.
+/// Most bytes of a chunk of content that is read.
 pub const CHUNK_BYTES: usize = 256 * 1024;

@@ -22,13 +22,50 @@ pub struct Blob {
     pub bytes: Bytes,
 }
 
+/// Names of the blobs of a write. Where it is decided anew, the same content has the
+/// same name again, so that a store which has it need not be given it once more.
+#[derive(Debug)]
+pub struct BlobNames {
+    fresh: fn() -> ContentId,
+    /// With the SHA-256 of what they are the names of, in order.
+    drawn: Vec<(String, ContentId)>,
+    /// How many of them this decision has.
+    count: usize,
+}
+
+impl BlobNames {
+    /// No names yet; `fresh` draws them.
+    pub fn new(fresh: fn() -> ContentId) -> Self {
+        Self {
+            fresh,
+            drawn: Vec::new(),
+            count: 0,
+        }
+    }
+
+    fn of_next(&mut self, sha256: &str) -> ContentId {
+        let place = self.count;
+        self.count += 1;
+        match self.drawn.get(place) {
+            Some((same, id)) if same == sha256 => id.clone(),
+            _ => {
+                let id = (self.fresh)();
+                self.drawn.truncate(place);
+                self.drawn.push((sha256.to_owned(), id.clone()));
+                id
+            }
+        }
+    }
+}
+
 /// Replaces oversize content in `changes` by references, and gives what they
-/// refer to. `fresh` draws ids.
+/// refer to.
 pub fn offload(
     message: Option<&Message>,
     changes: &mut [Change],
-    mut fresh: impl FnMut() -> ContentId,
+    names: &mut BlobNames,
 ) -> Vec<Blob> {
+    names.count = 0;
     let mut blobs = Vec::new();
     // Texts as they will be when the change that ends the message is applied.
     let mut open: Vec<Block> = message
@@ -45,7 +82,7 @@ pub fn offload(
                     && let Some(content) = &mut block.content
                     && let Some(bytes) = content.inline()
                 {
-                    let blob = Blob::new(fresh(), content, bytes);
+                    let blob = Blob::new(names, content, bytes);
                     content.store_at(blob.reference.clone());
                     blobs.push(blob);
                 }
@@ -58,7 +95,7 @@ pub fn offload(
                 }
             }
             Change::Ended { sealed, .. } => {
-                for blob in seal(&open, &mut fresh) {
+                for blob in seal(&open, names) {
                     sealed.push(blob.0);
                     blobs.push(blob.1);
                 }
@@ -72,12 +109,12 @@ pub fn offload(
 type Sealed = ((BlockId, ContentRef), Blob);
 
 /// The long ones among the texts that an end seals.
-fn seal(open: &[Block], fresh: &mut impl FnMut() -> ContentId) -> Vec<Sealed> {
+fn seal(open: &[Block], names: &mut BlobNames) -> Vec<Sealed> {
     let long = open.iter().filter_map(|block| {
         let content = block.content.as_ref()?;
         let bytes = content.inline()?;
         (bytes.len() > limits::INLINE_BYTES_MAX).then(|| {
-            let blob = Blob::new(fresh(), content, bytes);
+            let blob = Blob::new(names, content, bytes);
             ((block.id.clone(), blob.reference.clone()), blob)
         })
     });
@@ -85,12 +122,14 @@ fn seal(open: &[Block], fresh: &mut impl FnMut() -> ContentId) -> Vec<Sealed> {
 }
 
 impl Blob {
-    fn new(id: ContentId, content: &Content, bytes: Bytes) -> Self {
+    fn new(names: &mut BlobNames, content: &Content, bytes: Bytes) -> Self {
+        let sha256 = sha256_hex(&bytes);
+        let id = names.of_next(&sha256);
         let reference = ContentRef {
             id: Some(id.clone()),
             size: bytes.len() as u64,
             media_type: content.media_type().to_owned(),
-            sha256: sha256_hex(&bytes),
+            sha256,
         };
         Self {
             reference,

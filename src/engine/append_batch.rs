@@ -15,6 +15,8 @@ use crate::{
 /// More deltas than this do not go into one call, whoever gathers them: Redis does
 /// nothing else meanwhile.
 const DELTAS_MAX: usize = 256;
+/// Nor more bytes, unless there is only one delta.
+const BYTES_MAX: u64 = 256 * 1024;
 
 /// Appends that can share a call: they follow one another in the same block, by
 /// the same right. At least one.
@@ -82,7 +84,7 @@ impl AppendBatch {
         // A repeat within one call would not be recognised.
         let repeat = request.repeat.as_ref();
         let is_new = repeat.is_none_or(|(id, _)| !self.request_ids.contains(id));
-        if !is_alike || !is_new || self.count() >= DELTAS_MAX {
+        if !is_alike || !is_new || !self.has_room(&next.delta) {
             return Err(Box::new(next));
         }
         self.push(next.delta, next.request.repeat);
@@ -107,11 +109,15 @@ impl AppendBatch {
             && right.fence == fence
             && right.attempt.is_none()
             && self.is_at(expected_offset);
-        if !is_alike || self.count() >= DELTAS_MAX {
+        if !is_alike || !self.has_room(delta) {
             return false;
         }
         self.push(std::mem::take(delta), None);
         true
+    }
+
+    fn has_room(&self, delta: &str) -> bool {
+        self.count() < DELTAS_MAX && self.bytes + delta.len() as u64 <= BYTES_MAX
     }
 
     /// Whether an append that is expected there follows the last of them.
@@ -271,6 +277,12 @@ mod tests {
         let mut batch = AppendBatch::from(request("m", "x", None));
         while batch.add_delta("m", "", 0, None, &mut "x".to_owned()) {}
         assert_eq!(batch.count(), DELTAS_MAX);
+        assert!(batch.add(request("m", "x", None)).is_err());
+
+        let half = "x".repeat(BYTES_MAX as usize / 2);
+        let mut batch = AppendBatch::from(request("m", &half, None));
+        batch.add(request("m", &half, None)).unwrap();
+        assert!(!batch.add_delta("m", "", 0, None, &mut "x".to_owned()));
         assert!(batch.add(request("m", "x", None)).is_err());
     }
 

@@ -5,6 +5,7 @@ use chrono::SubsecRound;
 use crate::domain::{
     Time,
     ids::{BlockId, ContentId},
+    offload::BlobNames,
 };
 
 /// The time, exact to the microsecond.
@@ -24,7 +25,8 @@ pub fn fresh_block() -> BlockId {
     BlockId::parse(&fresh_id()).expect("a uuid consists of hex digits and -")
 }
 
-/// A fresh id for content.
-pub fn fresh_content() -> ContentId {
-    ContentId::parse(&fresh_id()).expect("a uuid consists of hex digits and -")
+/// Fresh names for content.
+pub fn blob_names() -> BlobNames {
+    let fresh = || ContentId::parse(&fresh_id()).expect("a uuid consists of hex digits and -");
+    BlobNames::new(fresh)
 }

@@ -25,8 +25,8 @@ pub enum ContentSource {
     Block(MessageId, BlockId),
 }
 
-/// Content that is being read, of which no more than a chunk is held at a time
-/// where it is long.
+/// Content that is being read. Of what is kept in parts, no more than one is held at
+/// a time.
 pub struct ContentReader {
     /// What the whole is.
     pub reference: ContentRef,

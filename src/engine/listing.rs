@@ -1,5 +1,8 @@
 //! Pages of messages and sessions.
 
+use std::pin::pin;
+
+use futures_util::TryStreamExt as _;
 use prost::Message as _;
 
 use super::{Engine, EngineError};
@@ -46,6 +49,25 @@ pub struct SessionPage {
     pub next: Option<(u64, SessionId)>,
 }
 
+/// Messages that are sent together.
+#[derive(Default)]
+struct Frame {
+    messages: Vec<v1::Message>,
+    size: usize,
+}
+
+impl Frame {
+    /// Adds a message. False where it does not fit; one always does.
+    fn add(&mut self, message: v1::Message) -> bool {
+        self.size += message.encoded_len();
+        let fits = self.messages.is_empty() || self.size <= limits::FRAME_BYTES_MAX;
+        if fits {
+            self.messages.push(message);
+        }
+        fits
+    }
+}
+
 impl Engine {
     /// Lists a session's messages. The page ends before it exceeds a frame.
     pub async fn list_messages(
@@ -57,34 +79,25 @@ impl Engine {
         self.session(principal, session).await?;
         let mut after = page.after.clone();
         let mut skip = page.skip;
-        let mut messages = Vec::new();
-        let mut size = 0;
+        let mut frame = Frame::default();
         loop {
-            let wanted = (page.size - messages.len()).min(LOAD_BATCH);
+            let wanted = (page.size - frame.messages.len()).min(LOAD_BATCH);
             // One more than wanted tells whether there is a next page.
             let mut found = self
                 .store
                 .list_messages(session, after.as_ref(), skip, wanted + 1)
                 .await?;
             skip = 0;
-            let has_more = found.len() > wanted;
+            let is_last = found.len() <= wanted;
             found.truncate(wanted);
-            for (place, view) in self.load_listed(session, found).await? {
-                if let Some(view) = view {
-                    size += view.encoded_len();
-                    if size > limits::FRAME_BYTES_MAX && !messages.is_empty() {
-                        return Ok(MessagePage {
-                            messages,
-                            next: after,
-                        });
-                    }
-                    messages.push(view);
-                }
-                after = Some(place);
-            }
-            if !has_more || messages.len() == page.size {
-                let next = after.filter(|_| has_more);
-                return Ok(MessagePage { messages, next });
+            let count = self.fill(&mut frame, session, &found).await?;
+            let is_full = count < found.len();
+            after = found.drain(..count).next_back().or(after);
+            if is_full || is_last || frame.messages.len() == page.size {
+                return Ok(MessagePage {
+                    messages: frame.messages,
+                    next: after.filter(|_| is_full || !is_last),
+                });
             }
         }
     }
@@ -96,48 +109,43 @@ impl Engine {
         session: &SessionId,
         count: usize,
     ) -> Result<Vec<v1::Message>, EngineError> {
-        let mut messages = Vec::new();
-        let mut size = 0;
+        let mut frame = Frame::default();
         let found = self.store.latest_messages(session, count).await?;
         for batch in found.chunks(LOAD_BATCH) {
-            for (_, view) in self.load_listed(session, batch.to_vec()).await? {
-                let Some(view) = view else { continue };
-                size += view.encoded_len();
-                if size > limits::FRAME_BYTES_MAX {
-                    messages.reverse();
-                    return Ok(messages);
-                }
-                messages.push(view);
+            if self.fill(&mut frame, session, batch).await? < batch.len() {
+                break;
             }
         }
-        messages.reverse();
-        Ok(messages)
+        frame.messages.reverse();
+        Ok(frame.messages)
     }
 
-    /// Loads messages of an index, and takes those from it that are gone.
-    async fn load_listed(
+    /// Loads messages of an index into a frame, and takes those from the index that
+    /// are gone. Returns how many of them it got through before the frame was full.
+    async fn fill(
         &self,
+        frame: &mut Frame,
         session: &SessionId,
-        found: Vec<(u64, MessageId)>,
-    ) -> Result<Vec<((u64, MessageId), Option<v1::Message>)>, EngineError> {
+        found: &[(u64, MessageId)],
+    ) -> Result<usize, EngineError> {
         let ids: Vec<_> = found.iter().map(|(_, id)| id.clone()).collect();
-        let loaded = self.store.load_all(&ids).await?;
-        let mut listed = Vec::with_capacity(found.len());
         let mut gone = Vec::new();
-        for (place, loaded) in found.into_iter().zip(loaded) {
-            let view = match loaded {
-                Some(loaded) if loaded.message.session == *session => {
-                    Some(self.view(loaded.message).await?.to_v1())
+        let mut count = 0;
+        let mut loads = pin!(self.store.load_each(&ids).await?);
+        while let Some(loaded) = loads.try_next().await? {
+            match loaded.filter(|loaded| loaded.message.session == *session) {
+                Some(loaded) => {
+                    let message = self.view(loaded.message).await?.to_v1();
+                    if !frame.add(message) {
+                        break;
+                    }
                 }
-                _ => {
-                    gone.push(place.1.clone());
-                    None
-                }
-            };
-            listed.push((place, view));
+                None => gone.push(ids[count].clone()),
+            }
+            count += 1;
         }
         self.store.forget_messages(session, &gone).await?;
-        Ok(listed)
+        Ok(count)
     }
 
     /// Lists a user's sessions. The page ends before it exceeds a frame.

@@ -115,7 +115,7 @@ impl Engine {
             Admission::Missing => return Err(Refusal::SessionUnknown(session.clone()).into()),
             Admission::Closed => return Ok(Creation::Closed),
         };
-        let blobs = offload(None, &mut new.changes, clock::fresh_content);
+        let blobs = offload(None, &mut new.changes, &mut clock::blob_names());
         let message = fold(id, session, &user, &new.changes, now)
             .ok_or_else(|| Refusal::MessageUnknown(id.clone()))?;
         let commit = Commit {

@@ -15,7 +15,7 @@ use crate::{
         ids::{MessageId, RequestId},
         limits::BESIDE_CONTENT_BYTES_MAX,
         message::Message,
-        offload::offload,
+        offload::{BlobNames, offload},
         principal::Principal,
         refusal::Refusal,
         task::Task,
@@ -105,6 +105,7 @@ impl Engine {
         command: &Command,
         are_wanted: impl Fn(&[Change]) -> bool,
     ) -> Result<Option<Written>, EngineError> {
+        let mut names = clock::blob_names();
         for round in 0..DECISIONS_MAX {
             if round > 4 {
                 sleep(DECISION_DELAY).await;
@@ -129,7 +130,9 @@ impl Engine {
             }
             let repeat = request.repeat.as_ref();
             let repeat = repeat.map(|(id, print)| (id, print.as_str(), detail.as_str()));
-            let committed = self.commit(&loaded, before, changes, repeat, now).await?;
+            let committed = self
+                .commit_named(&loaded, before, changes, repeat, now, &mut names)
+                .await?;
             if let Some(message) = committed {
                 return Ok(Some(Written {
                     receipt: Receipt::of(&message),
@@ -148,11 +151,26 @@ impl Engine {
         &self,
         loaded: &Loaded,
         before: Message,
-        mut changes: Vec<Change>,
+        changes: Vec<Change>,
         request: Option<(&RequestId, &str, &str)>,
         now: Time,
     ) -> Result<Option<Message>, EngineError> {
-        let blobs = offload(Some(&loaded.message), &mut changes, clock::fresh_content);
+        let mut names = clock::blob_names();
+        self.commit_named(loaded, before, changes, request, now, &mut names)
+            .await
+    }
+
+    /// The same, with names for the content in it.
+    async fn commit_named(
+        &self,
+        loaded: &Loaded,
+        before: Message,
+        mut changes: Vec<Change>,
+        request: Option<(&RequestId, &str, &str)>,
+        now: Time,
+        names: &mut BlobNames,
+    ) -> Result<Option<Message>, EngineError> {
+        let blobs = offload(Some(&loaded.message), &mut changes, names);
         let mut after = before;
         apply_all(&mut after, &changes, now);
         check_size(after.blocks.iter(), after.tasks.iter())?;

@@ -4,7 +4,7 @@ use redis::{Cmd, ToRedisArgs};
 
 use super::{
     Loaded, Store, StoreError,
-    content::{field_count, staged},
+    content::{part_count, staged},
     entry::encode,
     known::guard,
     reply::Outcome,
@@ -13,6 +13,9 @@ use super::{
 use crate::domain::{
     Time, content::Block, event::Change, ids::RequestId, message::Message, offload::Blob,
 };
+
+/// How often content is brought that Redis loses before it is referred to.
+const STAGINGS_MAX: usize = 3;
 
 /// A decision to be written, if the message is still what it was decided on.
 #[derive(Debug)]
@@ -37,8 +40,7 @@ pub struct Commit<'a> {
 pub enum Committed {
     /// It is written; the sequence of its last event, 0 where there is none.
     Done(u64),
-    /// Somebody else was first, or content that was staged is lost: load and decide
-    /// anew.
+    /// Somebody else was first: load and decide anew.
     Conflict,
     /// The message to be changed is gone.
     Missing,
@@ -47,10 +49,29 @@ pub enum Committed {
 }
 
 impl Store {
-    /// Writes a decision, or tells why it no longer stands.
+    /// Writes a decision, or tells why it no longer stands. Content that is brought
+    /// anew by the next attempt, under the same names, need not be sent again.
     pub async fn commit(&self, commit: Commit<'_>) -> Result<Committed, StoreError> {
-        self.stage(staged(commit.blobs)).await?;
-        let call = self.commit_call(&commit);
+        let committed = self.stage_and_commit(&commit).await;
+        if !matches!(committed, Ok(Committed::Done(_) | Committed::Conflict)) {
+            self.unstage(commit.blobs).await;
+        }
+        committed
+    }
+
+    async fn stage_and_commit(&self, commit: &Commit<'_>) -> Result<Committed, StoreError> {
+        for _ in 0..STAGINGS_MAX {
+            self.stage(commit.blobs).await?;
+            if let Some(committed) = self.commit_staged(commit).await? {
+                return Ok(committed);
+            }
+        }
+        Err(StoreError::Evicted)
+    }
+
+    /// None where not all is there that was staged.
+    async fn commit_staged(&self, commit: &Commit<'_>) -> Result<Option<Committed>, StoreError> {
+        let call = self.commit_call(commit);
         // A right to write is granted anew to whoever has it.
         let is_repeatable = commit.request.is_some() || commit.changes.is_empty();
         let answer = match is_repeatable {
@@ -58,18 +79,19 @@ impl Store {
             false => self.link.write(&call).await?,
         };
         let mut outcome = Outcome::parse(answer)?;
-        Ok(match outcome.word.as_str() {
+        Ok(Some(match outcome.word.as_str() {
             "ok" => {
                 let after = commit.after;
                 self.known.learn(&after.id, &guard(after), &self.keys);
                 Committed::Done(outcome.take()?)
             }
             "conflict" => Committed::Conflict,
+            "lost" => return Ok(None),
             "corrupt" => return Err(StoreError::corrupt("a message has no log")),
             "missing" => Committed::Missing,
             "exists" => Committed::Exists,
             _ => return Err(outcome.unknown()),
-        })
+        }))
     }
 
     fn commit_call(&self, commit: &Commit<'_>) -> Cmd {
@@ -110,7 +132,7 @@ impl Store {
             .arg(self.due_argument(before, after, commit.time));
         list(&mut call, &lengths(before, after));
         let parts =
-            staged(commit.blobs).map(|(place, blob)| (place + 1, field_count(blob.bytes.len())));
+            staged(commit.blobs).map(|(place, blob)| (place + 1, part_count(blob.bytes.len())));
         list(&mut call, &parts.collect::<Vec<_>>());
         list(&mut call, &encode(commit.changes, commit.time));
         let mut fields = changed_fields(before, after, &log);

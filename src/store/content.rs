@@ -4,7 +4,8 @@
 //! that is long is kept in parts, each of which travels by itself.
 
 use bytes::Bytes;
-use redis::Value;
+use redis::{Cmd, Value};
+use tracing::debug;
 
 use super::{
     Store, StoreError,
@@ -13,10 +14,12 @@ use super::{
 use crate::domain::{
     content::ContentRef,
     ids::{ContentId, UserId},
-    limits::{CHUNK_BYTES, FRAME_BYTES_MAX},
+    limits::FRAME_BYTES_MAX,
     offload::Blob,
 };
 
+/// Bytes of a part. What is stored is laid out by it.
+const PART_BYTES: usize = 256 * 1024;
 /// The field of content that is kept as a whole.
 const WHOLE: &str = "data";
 
@@ -82,9 +85,9 @@ impl Store {
             StoredBytes::Parts(id) => {
                 let mut call = redis::cmd("HGET");
                 call.arg(self.keys.content(id))
-                    .arg(part(offset / CHUNK_BYTES));
+                    .arg(part(offset / PART_BYTES));
                 let part: Option<Vec<u8>> = parse(self.link.read_one(call).await?)?;
-                (part.map(Bytes::from), offset % CHUNK_BYTES)
+                (part.map(Bytes::from), offset % PART_BYTES)
             }
         };
         Ok(found.map(|bytes| bytes.slice(offset.min(bytes.len())..)))
@@ -104,36 +107,59 @@ impl Store {
         answers.into_iter().map(join_text).collect()
     }
 
-    /// Brings content to Redis to which a commit is about to refer.
-    pub(super) async fn stage(
-        &self,
-        blobs: impl Iterator<Item = (usize, &Blob)>,
-    ) -> Result<(), StoreError> {
+    /// Brings content to Redis to which a commit is about to refer, but for what is
+    /// there from an earlier attempt.
+    pub(super) async fn stage(&self, blobs: &[Blob]) -> Result<(), StoreError> {
         let mut calls = redis::pipe();
+        for (_, blob) in staged(blobs) {
+            calls.add_command(self.stage_call(blob));
+        }
+        let held = self.link.read(&calls).await?;
+        calls.clear();
         let mut bytes = 0;
-        for (_, blob) in blobs {
-            let key = self.keys.content(&blob.id);
-            let parts = blob.bytes.chunks(CHUNK_BYTES);
+        for ((_, blob), held) in staged(blobs).zip(held) {
+            if parse::<usize>(held)? == part_count(blob.bytes.len()) {
+                continue;
+            }
+            let parts = blob.bytes.chunks(PART_BYTES);
             for (field, part) in fields(blob.bytes.len()).zip(parts) {
-                if bytes + part.len() > CHUNK_BYTES {
+                if bytes + part.len() > PART_BYTES {
                     self.link.read(&calls).await?;
                     calls.clear();
                     bytes = 0;
                 }
                 bytes += part.len();
-                let mut call = self.functions.write("stage", &[&key]);
+                let mut call = self.stage_call(blob);
                 call.arg(field).arg(part);
                 calls.add_command(call);
             }
         }
         self.link.read(&calls).await.map(drop)
     }
+
+    fn stage_call(&self, blob: &Blob) -> Cmd {
+        let key = self.keys.content(&blob.id);
+        self.functions.write("stage", &[key])
+    }
+
+    /// Throws away what was staged for a commit that was not made. What cannot be
+    /// thrown away now goes by itself.
+    pub(super) async fn unstage(&self, blobs: &[Blob]) {
+        let staged = staged(blobs).map(|(_, blob)| self.keys.content(&blob.id));
+        let keys: Vec<_> = staged.collect();
+        if !keys.is_empty() {
+            let call = self.functions.write("unstage", &keys);
+            if let Err(error) = self.link.read_one(call).await {
+                debug!(%error, "content that nothing refers to stays a while");
+            }
+        }
+    }
 }
 
 /// Those of several contents that do not fit into the call of their commit, each
 /// with its place among them.
 pub(super) fn staged(blobs: &[Blob]) -> impl Iterator<Item = (usize, &Blob)> {
-    let mut room = CHUNK_BYTES;
+    let mut room = PART_BYTES;
     blobs.iter().enumerate().filter(move |(_, blob)| {
         let left = room.checked_sub(blob.bytes.len());
         room = left.unwrap_or(room);
@@ -141,15 +167,15 @@ pub(super) fn staged(blobs: &[Blob]) -> impl Iterator<Item = (usize, &Blob)> {
     })
 }
 
-/// How many fields content is in.
-pub(super) fn field_count(length: usize) -> usize {
-    length.div_ceil(CHUNK_BYTES)
+/// How many parts content of this length is in.
+pub(super) fn part_count(length: usize) -> usize {
+    length.div_ceil(PART_BYTES)
 }
 
-/// The fields that content of this length is in.
+/// The fields that they are in.
 fn fields(length: usize) -> impl Iterator<Item = String> {
-    let is_whole = length <= CHUNK_BYTES;
-    (0..field_count(length)).map(move |number| match is_whole {
+    let is_whole = length <= PART_BYTES;
+    (0..part_count(length)).map(move |number| match is_whole {
         true => WHOLE.to_owned(),
         false => part(number),
     })

@@ -15,6 +15,9 @@ pub enum StoreError {
     /// Redis is up, but takes no writes: out of memory, or a replica.
     #[error("redis takes no writes: {0}")]
     WritesRefused(RedisError),
+    /// Redis has given up what was brought to it before it could be used.
+    #[error("redis evicts what it has just been given: it needs more memory")]
+    Evicted,
     /// Redis refuses us, or our functions fail: an operator must act.
     #[error("redis refuses: {0}")]
     Refused(RedisError),

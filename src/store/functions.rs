@@ -14,11 +14,12 @@ const MILLIS_MAX: u64 = 1_000 * 365 * 24 * 60 * 60 * 1_000;
 /// for all others they are comments.
 const PUBLISHING: &str = "--push ";
 
-const SOURCES: [&str; 21] = [
+const SOURCES: [&str; 22] = [
     include_str!("functions/prelude.lua"),
     include_str!("functions/append.lua"),
     include_str!("functions/extend.lua"),
     include_str!("functions/stage.lua"),
+    include_str!("functions/unstage.lua"),
     include_str!("functions/commit.lua"),
     include_str!("functions/load.lua"),
     include_str!("functions/replay.lua"),

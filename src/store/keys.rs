@@ -12,7 +12,7 @@
 //! | `due` | zset | messages to which something happens by itself, by when, in µs | - |
 //! | `queue:{name}` | zset | tickets of tasks that wait, as `{message} {task}`, by when they can be taken, in ms | 24 h after the last one |
 //! | `queue:{name}:bell` | list | one element where a ticket was added that nobody has looked for yet | with the queue |
-//! | `content:{id}` | hash | content over 10,000 bytes: type, size, sha256, user, and `data`, or `data:0000` … in parts of 256 KiB | 7 days, at least its message's |
+//! | `content:{id}` | hash | content over 10,000 bytes: type, size, sha256, user, and `data`, or `data:0000` … in parts of 256 KiB | 7 days, at least its message's; a minute until a message refers to it |
 //!
 //! Braces mark what is filled in, they are not part of the keys. Channels, which
 //! name the database since Redis shares them between all of its databases:

@@ -8,6 +8,7 @@
 //!
 //! Who has loaded a message before has it told whether anything has happened since.
 
+use futures_util::stream::{self, Stream, StreamExt as _};
 use redis::Value;
 
 use super::{
@@ -61,25 +62,24 @@ impl Loaded {
 impl Store {
     /// Loads a message; none where there is no such message.
     pub async fn load(&self, message: &MessageId) -> Result<Option<Loaded>, StoreError> {
-        let mut loaded = self.load_all(std::slice::from_ref(message)).await?;
-        Ok(loaded.pop().flatten())
+        let call = self.load_call(message, SHORT_TEXTS_BYTES);
+        let answer = self.link.read_one(call).await?;
+        self.complete(message, answer).await
     }
 
-    /// Loads messages, in the same order.
-    pub async fn load_all(
-        &self,
-        messages: &[MessageId],
-    ) -> Result<Vec<Option<Loaded>>, StoreError> {
+    /// Loads messages, in the same order. The long texts of one are not read before
+    /// it is its turn.
+    pub async fn load_each<'a>(
+        &'a self,
+        messages: &'a [MessageId],
+    ) -> Result<impl Stream<Item = Result<Option<Loaded>, StoreError>> + 'a, StoreError> {
         let mut calls = redis::pipe();
         for message in messages {
             calls.add_command(self.load_call(message, SHORT_TEXTS_BYTES));
         }
         let answers = self.link.read(&calls).await?;
-        let mut all = Vec::with_capacity(messages.len());
-        for (message, answer) in messages.iter().zip(answers) {
-            all.push(self.complete(message, answer).await?);
-        }
-        Ok(all)
+        let complete = |(message, answer)| self.complete(message, answer);
+        Ok(stream::iter(messages.iter().zip(answers)).then(complete))
     }
 
     /// Loads a message, if it is another than this version of it.

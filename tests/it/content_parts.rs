@@ -138,7 +138,8 @@ async fn a_text_too_long_for_an_answer_is_cut_at_a_character() {
     let world = World::start().await;
     let clients = world.a();
     clients.message("m").await;
-    let text = "€".repeat(MIB);
+    // Neither a part ends with a character, nor what fits into a frame.
+    let text = format!("x{}", "€".repeat(MIB));
     clients.add("m", text_block(&text)).await.unwrap();
     let message = world.b().get("m").await.unwrap();
     assert!(message.text_truncated);
@@ -187,6 +188,7 @@ async fn what_redis_has_no_memory_for_is_refused_and_nothing_of_it_written() {
     set(&(used + MIB).to_string()).await;
     let refused = clients.add("m", image()).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    assert_eq!(content_keys(&world.redis).await, [""; 0]);
     set("0").await;
     assert_eq!(clients.get("m").await.unwrap(), before);
     clients.add("m", image()).await.unwrap();
@@ -230,6 +232,84 @@ async fn what_is_lost_before_it_is_referred_to_is_brought_again() {
         content_keys(&world.redis).await,
         [format!("content:{}", ids[0])]
     );
+}
+
+#[tokio::test]
+async fn what_nothing_refers_to_yet_goes_by_itself() {
+    const LEFT: &str = "for _, key in ipairs(redis.call('KEYS', 'content:*')) do
+        if redis.call('HEXISTS', key, 'type') == 0 then return redis.call('PTTL', key) end
+    end
+    return 0";
+    let world = World::start().await;
+    let clients = world.a();
+    clients.message("m").await;
+    let left = async {
+        loop {
+            let left: i64 = world.redis.run(&["EVAL", LEFT, "0"]).await;
+            if left != 0 {
+                break left;
+            }
+        }
+    };
+    tokio::select! {
+        left = left => assert!((1..=60_000).contains(&left), "{left}"),
+        _ = clients.add("m", image_block(bytes(12 * MIB))) => panic!("the test came too late"),
+    }
+}
+
+#[tokio::test]
+async fn what_is_referred_to_is_not_touched_by_what_comes_late() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.message("m").await;
+    clients
+        .add("m", image_block(bytes(2 * PART)))
+        .await
+        .unwrap();
+    let ids = content_ids(&clients, "m").await;
+    let key = format!("content:{}", ids[0]);
+    let libraries: redis::Value = world.redis.run(&["FUNCTION", "LIST"]).await;
+    let libraries = format!("{libraries:?}");
+    let begin = libraries.find("throughline_").unwrap();
+    let library = &libraries[begin..begin + "throughline_123456789abc".len()];
+    for (function, arguments) in [("stage", &["data:0000", "late"][..]), ("unstage", &[])] {
+        let name = format!("{library}_{function}");
+        let call = [&["FCALL", &name, "1", &key], arguments].concat();
+        let _: redis::Value = world.redis.run(&call).await;
+        assert_eq!(read(&clients, &ids[0]).await.unwrap(), bytes(2 * PART));
+        assert!(world.redis.ttl(&key).await > Duration::from_secs(24 * 60 * 60));
+    }
+}
+
+#[tokio::test]
+async fn what_another_write_overtakes_is_not_brought_again() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.message("m").await;
+    let added = AtomicBool::new(false);
+    let disturb = async {
+        let mut events = 0;
+        while !added.load(Ordering::Relaxed) {
+            world.b().publish("m", "custom").await.unwrap();
+            events += 1;
+        }
+        events
+    };
+    let add = async {
+        clients
+            .add("m", image_block(bytes(12 * MIB)))
+            .await
+            .unwrap();
+        added.store(true, Ordering::Relaxed);
+    };
+    let ((), events) = tokio::join!(add, disturb);
+    assert!(events > 1, "nothing has overtaken it");
+    let stats: redis::InfoDict = world.redis.run(&["INFO", "stats"]).await;
+    let received: usize = stats.get("total_net_input_bytes").unwrap();
+    assert!(received < 2 * 12 * MIB, "{received} for {events} events");
+    let ids = content_ids(&world.b(), "m").await;
+    assert!(read(&clients, &ids[0]).await.unwrap() == bytes(12 * MIB));
+    assert_eq!(content_keys(&world.redis).await.len(), 1);
 }
 
 #[tokio::test]

@@ -145,6 +145,37 @@ async fn a_list_passes_over_as_many_messages_as_asked() {
 }
 
 #[tokio::test]
+async fn a_page_reads_no_more_long_texts_than_it_has() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.session("s").await;
+    let messages: Vec<String> = (0..12).map(|number| format!("m{number:02}")).collect();
+    for message in &messages {
+        create(&clients, "s", message).await;
+        for _ in 0..3 {
+            clients.append(message, &"x".repeat(200_000)).await.unwrap();
+        }
+    }
+    let mut listed = Vec::new();
+    let mut request = v1::ListMessagesRequest {
+        session_id: "s".into(),
+        ..Default::default()
+    };
+    loop {
+        let before = world.redis.calls("get").await;
+        let page = page(&clients, request.clone()).await.unwrap();
+        let read = world.redis.calls("get").await - before;
+        assert!(read <= page.messages.len() + 1, "{read} texts");
+        listed.push(ids(&page.messages));
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(listed, messages);
+}
+
+#[tokio::test]
 async fn messages_of_the_same_moment_are_each_listed_once() {
     let world = World::start().await;
     let clients = world.a();

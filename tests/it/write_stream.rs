@@ -359,6 +359,38 @@ async fn a_stream_of_writes_ends_when_its_instance_drains() {
 }
 
 #[tokio::test]
+async fn a_stream_of_writes_that_never_pauses_is_told_as_well() {
+    let mut world = World::start().await;
+    world.a().message("m").await;
+    let request = v1::WriteMessageRequest {
+        write: Some(Write::AppendText(append("m", "a"))),
+    };
+    let requests = tokio_stream::iter(std::iter::repeat(request));
+    let mut messages = world.b().messages;
+    let mut acks = messages.write_message(requests).await.unwrap().into_inner();
+    let mut acked = 0;
+    while acked < WINDOW {
+        acks.message().await.unwrap().unwrap();
+        acked += 1;
+    }
+    let end = async {
+        loop {
+            match acks.message().await {
+                Ok(ack) => acked += usize::from(ack.is_some()),
+                Err(status) => break status,
+            }
+        }
+    };
+    let (status, ()) = tokio::join!(soon("the end", end), world.services.remove(1).stop());
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::Unavailable, "DRAINING")
+    );
+    let written = world.a().get("m").await.unwrap().text.len();
+    assert_eq!(written, acked);
+}
+
+#[tokio::test]
 async fn appends_to_many_messages_share_calls_and_each_fails_alone() {
     const MESSAGES: usize = 40;
     let world = World::start().await;

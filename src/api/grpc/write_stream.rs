@@ -52,10 +52,11 @@ pub(super) fn acks(
             let (gathered, end, notice) = tokio::select! {
                 biased;
                 Some(notice) = notices.next() => (Gathered::default(), None, Some(notice)),
-                (gathered, end) = writer.gather(&mut requests) => (gathered, end, None),
                 // What was not answered was not made: the producer goes on at
-                // another instance.
+                // another instance. It may never pause, so this comes before what
+                // it sends.
                 () = drain.cancelled() => (Gathered::default(), Some(Err(draining())), None),
+                (gathered, end) = writer.gather(&mut requests) => (gathered, end, None),
             };
             if let Some(notice) = notice {
                 yield vec![Ok(WriteAnswer::notice(notice))];
@@ -339,7 +340,7 @@ mod tests {
             ("m", "c"),
             ("m", too_long.as_str()),
             ("n", "d"),
-            ("n", &too_long[1..]),
+            ("n", &too_long[2..]),
             ("m", "e"),
         ] {
             gathered.add(&Principal::Anonymous, append(message, delta));

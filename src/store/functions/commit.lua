@@ -5,7 +5,7 @@
   Keys:       1  message      hash    the snapshot
               2  text prefix  string  this .. block id is the key of its text
               3  due          zset    of what happens by itself
-              4+ contents     hashes  to be written
+              4+ contents     hashes  to be written, or staged
   Arguments:  revision        that was loaded; '' where the message is created
               revision        from now on
               log             its key
@@ -29,6 +29,7 @@
   Bell:       rung where the status or the fence is written: the message is new,
               has ended, has another writer or is to be cancelled
   Returns     ok        sequence of the last event, '0' where none was added
+              lost      not all of what was staged is there
               missing | exists | conflict | corrupt
 ]]
 local function commit(keys, args)
@@ -47,36 +48,27 @@ local function commit(keys, args)
     return length
   end
 
-  -- What was staged for it is no longer needed; unless this is the repeat of a
-  -- call that has been carried out.
-  local function refuse(word)
-    for index = 4, #keys do
-      if call('HEXISTS', keys[index], 'type') == 0 then
-        call('UNLINK', keys[index])
-      end
-    end
-    return { word }
-  end
-
   local revision = call('HGET', message, 'revision')
   if args[1] == '' and revision then
-    return refuse('exists')
+    return { 'exists' }
   elseif args[1] ~= '' and not revision then
-    return refuse('missing')
+    return { 'missing' }
   elseif args[1] ~= '' and revision ~= args[1] then
-    return refuse('conflict')
+    return { 'conflict' }
   end
-  local is_overtaken = false
+  local has_grown, is_lost = false, false
   each(function()
     local block, length = next_argument(), next_argument()
-    is_overtaken = is_overtaken or call('STRLEN', text_prefix .. block) ~= tonumber(length)
+    has_grown = has_grown or call('STRLEN', text_prefix .. block) ~= tonumber(length)
   end)
   each(function()
     local content, parts = next_argument(), next_argument()
-    is_overtaken = is_overtaken or call('HLEN', keys[3 + content]) ~= tonumber(parts)
+    is_lost = is_lost or call('HLEN', keys[3 + content]) ~= tonumber(parts)
   end)
-  if is_overtaken then
-    return refuse('conflict')
+  if has_grown then
+    return { 'conflict' }
+  elseif is_lost then
+    return { 'lost' }
   end
 
   if args[1] == '' then
@@ -91,7 +83,7 @@ local function commit(keys, args)
     sequence = first and string.format('%d', first + n - 1)
   end)
   if not sequence and entries > 0 then
-    return refuse('corrupt')
+    return { 'corrupt' }
   end
   local rings = false
   each(function()
@@ -105,7 +97,7 @@ local function commit(keys, args)
     local block, operation, text = next_argument(), next_argument(), next_argument()
     local key = text_prefix .. block
     if operation == 'drop' then
-      call('UNLINK', key)
+      call('DEL', key)
     elseif operation == 'set' then
       -- Also an empty one: it must exist to be kept as long as its message.
       call('SET', key, text)

@@ -32,10 +32,10 @@ local function delete(keys, args)
   call('DEL', keys[1], log)
   call('ZREM', keys[3], args[2])
   for block in string.gmatch(held[2] or '', '%S+') do
-    call('UNLINK', keys[2] .. block)
+    call('DEL', keys[2] .. block)
   end
   for content in string.gmatch(held[3] or '', '%S+') do
-    call('UNLINK', content)
+    call('DEL', content)
   end
   local last = string.format('%d', sequence + 1)
   call('XADD', log, '0-' .. last, 'deleted', '1')

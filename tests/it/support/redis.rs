@@ -9,10 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::{Client, FromRedisValue, InfoDict};
+use redis::{AsyncConnectionConfig, Client, FromRedisValue, InfoDict};
 use tempfile::TempDir;
 
 use super::{Limit, eventually, signal};
+
+/// How long an answer may take. A service in the test's own thread may hold it up.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A redis-server that lives as long as the test.
 pub struct Redis {
@@ -49,7 +52,9 @@ impl Redis {
     /// Runs a command as redis-cli would.
     pub async fn run<T: FromRedisValue>(&self, command: &[&str]) -> T {
         let client = Client::open(self.url()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let patient = AsyncConnectionConfig::new().set_response_timeout(Some(RESPONSE_TIMEOUT));
+        let connect = client.get_multiplexed_async_connection_with_config(&patient);
+        let mut connection = connect.await.unwrap();
         let mut call = ::redis::cmd(command[0]);
         call.arg(&command[1..]);
         call.query_async(&mut connection).await.unwrap()
