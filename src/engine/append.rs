@@ -4,7 +4,10 @@ use std::collections::HashSet;
 
 use futures_util::future::join_all;
 
-use super::{AppendBatch, ContentSource, Engine, EngineError, Receipt, Request, clock};
+use super::{
+    AppendBatch, ContentSource, Engine, EngineError, Receipt, Request, clock,
+    committer::{BATCHES_MAX, Done},
+};
 use crate::{
     domain::{
         Time,
@@ -91,41 +94,46 @@ impl Engine {
         let mut outcomes = Vec::new();
         while !batches.is_empty() {
             let later = batches.split_off(of_different_messages(&batches));
-            let now = std::mem::replace(&mut batches, later);
-            let made = join_all(now.into_iter().map(|batch| self.append_batch(batch))).await;
-            outcomes.extend(made.into_iter().flatten());
+            let mut now = std::mem::replace(&mut batches, later).into_iter();
+            let mut jobs = Vec::new();
+            while now.len() > 0 {
+                jobs.push(self.append_job(now.by_ref().take(BATCHES_MAX).collect()));
+            }
+            outcomes.extend(join_all(jobs).await.into_iter().flatten());
         }
         outcomes
     }
 
-    /// Appends what may share a call. Where it cannot, since a block has to be
-    /// opened or one of them was made before, it takes several.
-    async fn append_batch(&self, batch: AppendBatch) -> Vec<Outcome> {
-        let count = batch.count();
-        let (mut batch, mut appended) = match self.committer.append(batch).await {
+    /// Appends batches to as many messages in one journey. Those that it does not
+    /// settle take more.
+    async fn append_job(&self, batches: Vec<AppendBatch>) -> Vec<Outcome> {
+        let count = batches.iter().map(AppendBatch::count).sum();
+        let done = match self.committer.append(batches).await {
             Ok(done) => done,
             Err(error) => return vec![Err(error); count],
         };
         let mut outcomes = Vec::with_capacity(count);
-        loop {
-            if let Ok(Appended::Done {
-                first,
-                block,
-                offset,
-                cancel_requested,
-            }) = appended
-            {
-                let places = batch.places(first, &block, offset, cancel_requested);
-                outcomes.extend(places.map(Ok));
-                return outcomes;
-            }
-            // Boxed, since it is large and rare, and a stream has many batches.
-            let settled = Box::pin(self.settle_batch(&batch, appended, &mut outcomes)).await;
-            if !batch.skip(settled) {
-                return outcomes;
-            }
-            appended = self.try_append(batch.to_append(clock::now())).await;
+        if done.iter().all(|done| add_places(done, &mut outcomes)) {
+            return outcomes;
         }
+        let each = done.into_iter().map(|done| self.settle_all(done));
+        join_all(each).await.into_iter().flatten().collect()
+    }
+
+    /// The outcomes of a batch. Where it could not share a call, since a block has to
+    /// be opened or some of it was made before, it takes several.
+    async fn settle_all(&self, mut done: Done) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(done.0.count());
+        while !add_places(&done, &mut outcomes) {
+            let (mut batch, appended) = done;
+            let settled = self.settle_batch(&batch, appended, &mut outcomes).await;
+            if !batch.skip(settled) {
+                break;
+            }
+            let appended = self.try_append(batch.to_append(clock::now())).await;
+            done = (batch, appended);
+        }
+        outcomes
     }
 
     async fn try_append(&self, append: Append<'_>) -> Result<Appended, StoreError> {
@@ -317,6 +325,22 @@ impl Engine {
         }
         Ok(rest.is_empty())
     }
+}
+
+/// Adds where the appends of a batch went, if they were made.
+fn add_places((batch, appended): &Done, outcomes: &mut Vec<Outcome>) -> bool {
+    let Ok(Appended::Done {
+        first,
+        block,
+        offset,
+        cancel_requested,
+    }) = appended
+    else {
+        return false;
+    };
+    let places = batch.places(*first, block, *offset, *cancel_requested);
+    outcomes.extend(places.map(Ok));
+    true
 }
 
 /// Whether changes do more than append to a block that is open.

@@ -16,19 +16,20 @@ use crate::store::{Appended, Store, StoreError};
 /// Journeys under way at once. With one, either Redis waits for the service or
 /// the service for Redis.
 const JOURNEYS: usize = 4;
-/// Batches in one journey at most: Redis does nothing else meanwhile.
-const BATCHES_MAX: usize = 32;
-/// Batches that wait for a journey; whoever comes with more waits outside.
+/// Batches of a job at most. A journey that has as many takes in no further job:
+/// Redis does nothing else meanwhile.
+pub(super) const BATCHES_MAX: usize = 32;
+/// Jobs that wait for a journey; whoever comes with more waits outside.
 const WAITING_MAX: usize = 4 * JOURNEYS * BATCHES_MAX;
 
-/// Appends to a message that go together, and whoever waits for them.
+/// Batches that came together, each of another message, and whoever waits for them.
 struct Job {
-    batch: AppendBatch,
-    done: oneshot::Sender<Done>,
+    batches: Vec<AppendBatch>,
+    done: oneshot::Sender<Vec<Done>>,
 }
 
-/// The appends, and what became of them.
-type Done = (AppendBatch, Result<Appended, StoreError>);
+/// A batch, and what became of it.
+pub(super) type Done = (AppendBatch, Result<Appended, StoreError>);
 
 /// The way into the next journey. Cloning shares it.
 #[derive(Clone)]
@@ -51,13 +52,14 @@ impl Committer {
         Self { jobs }
     }
 
-    /// Makes appends in one call. Once begun it is carried out, whether or not
-    /// somebody waits for the answer. Whoever wants appends to a message in order
-    /// waits for one call before the next.
-    pub(super) async fn append(&self, batch: AppendBatch) -> Result<Done, EngineError> {
+    /// Makes up to [`BATCHES_MAX`] batches in one journey, and says what became of
+    /// them in the same order. Once begun it is carried out, whether or not somebody
+    /// waits for the answer. Whoever wants appends to a message in order waits for
+    /// one journey before the next.
+    pub(super) async fn append(&self, batches: Vec<AppendBatch>) -> Result<Vec<Done>, EngineError> {
         let (done, answer) = oneshot::channel();
         // Fails only while the process comes down, and then there is no answer.
-        let _ = self.jobs.send(Job { batch, done }).await;
+        let _ = self.jobs.send(Job { batches, done }).await;
         answer.await.map_err(|_| EngineError::Contended)
     }
 }
@@ -69,18 +71,37 @@ async fn commit_forever(
     loopback: Loopback,
     waiting: Arc<Mutex<mpsc::Receiver<Job>>>,
 ) {
-    let mut jobs = Vec::with_capacity(BATCHES_MAX);
-    while waiting.lock().await.recv_many(&mut jobs, BATCHES_MAX).await > 0 {
+    loop {
+        let jobs = gather(&mut *waiting.lock().await).await;
+        if jobs.is_empty() {
+            return;
+        }
         let now = clock::now();
-        let appends: Vec<_> = jobs.iter().map(|job| job.batch.to_append(now)).collect();
+        let batches = jobs.iter().flat_map(|job| &job.batches);
+        let appends: Vec<_> = batches.map(|batch| batch.to_append(now)).collect();
         let appended = store.append(&appends).await;
         for (append, appended) in appends.iter().zip(&appended) {
             loopback.appended(append, appended);
         }
         drop(appends);
-        for (Job { batch, done }, appended) in jobs.drain(..).zip(appended) {
+        let mut appended = appended.into_iter();
+        for Job { batches, done } in jobs {
             // Who no longer waits has gone away.
-            let _ = done.send((batch, appended));
+            let _ = done.send(batches.into_iter().zip(&mut appended).collect());
         }
     }
+}
+
+/// Waits for a job, and takes those that have come as well. None when nobody can send
+/// one any more.
+async fn gather(waiting: &mut mpsc::Receiver<Job>) -> Vec<Job> {
+    let mut jobs: Vec<Job> = waiting.recv().await.into_iter().collect();
+    let mut count: usize = jobs.iter().map(|job| job.batches.len()).sum();
+    while count < BATCHES_MAX
+        && let Ok(job) = waiting.try_recv()
+    {
+        count += job.batches.len();
+        jobs.push(job);
+    }
+    jobs
 }
