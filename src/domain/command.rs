@@ -82,6 +82,21 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it adds to what a message keeps, other than where it or a task ends.
+    pub fn adds(&self) -> bool {
+        match self {
+            Self::AppendText(_)
+            | Self::AddContent(_)
+            | Self::UpdateContent(_)
+            | Self::StartTask(_) => true,
+            Self::UpdateTask(update) => update.content.is_some(),
+            Self::Publish { .. }
+            | Self::End { .. }
+            | Self::CancelTask { .. }
+            | Self::RequestCancel { .. } => false,
+        }
+    }
+
     /// Whether only the writer of a message may give it, where there is one. Who
     /// has claimed a task is not the writer: the attempt is their fence.
     pub fn is_of_writer(&self) -> bool {

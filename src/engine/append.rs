@@ -295,6 +295,10 @@ impl Engine {
         let (Some(block), Some(offset)) = (&wanted.block, wanted.expected_offset) else {
             return Ok(None);
         };
+        if let Some(attempt) = &request.right.attempt {
+            let loaded = self.load_for(&request.principal, &request.message).await?;
+            loaded.message.leased_task(attempt)?;
+        }
         let source = ContentSource::Block(request.message.clone(), block.clone());
         match self
             .is_held(&request.principal, &source, offset, &wanted.delta)

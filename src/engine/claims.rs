@@ -36,6 +36,9 @@ use crate::{
 /// So long a ticket is nobody else's while its task is granted, and so late it is
 /// taken again where this instance dies meanwhile.
 const HOLD: Duration = Duration::from_secs(5);
+/// So long a ticket is left alone whose task cannot be given out: it must not stand
+/// in front of others.
+const UNFIT_DELAY: Duration = Duration::from_secs(5);
 /// How often queues are looked at although no bell was heard.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Tickets that are taken at once.
@@ -339,6 +342,11 @@ impl Engine {
                 if let Err(error) = self.store.offer(&[], &gone).await {
                     debug!(%error, "a stale ticket was not thrown away");
                 }
+                Some(waiter)
+            }
+            Err(EngineError::Refused(_) | EngineError::Store(StoreError::Corrupt(_))) => {
+                let from = clock::now() + UNFIT_DELAY;
+                self.give_back(queue, &QueueEntry { from, ..entry }).await;
                 Some(waiter)
             }
             Err(error) => {

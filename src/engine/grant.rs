@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Engine, EngineError, Request, clock};
+use super::{Engine, EngineError, Request, clock, write::check_size};
 use crate::{
     domain::{
         Time,
@@ -17,7 +17,7 @@ use crate::{
         refusal::Refusal,
         task::{Task, TaskStatus},
     },
-    store::{Loaded, Ticket},
+    store::{Loaded, StoreError, Ticket},
 };
 
 /// Clocks of instances may differ by so much, and tickets count milliseconds.
@@ -143,11 +143,19 @@ impl Engine {
     ) -> Result<Vec<Renewed>, EngineError> {
         for _ in 0..DECISIONS_MAX {
             let loaded = match self.load_for(principal, message).await {
-                Err(EngineError::Refused(_)) => return Ok(vec![Renewed::Lost; renewals.len()]),
+                // A message that cannot be read must not cost the leases of others.
+                Err(EngineError::Refused(_) | EngineError::Store(StoreError::Corrupt(_))) => {
+                    return Ok(vec![Renewed::Lost; renewals.len()]);
+                }
                 loaded => loaded?,
             };
             let now = clock::now();
             let (before, changes, results) = renew_all(&loaded, renewals, now);
+            let adds =
+                |renewal: &&Renewal| renewal.checkpoint.is_some() || renewal.status_text.is_some();
+            if renewals.iter().any(adds) {
+                check_size(before.blocks.iter(), before.tasks.iter())?;
+            }
             let is_lost = |renewed: &Renewed| *renewed == Renewed::Lost;
             if results.iter().all(is_lost) {
                 return Ok(results);
@@ -173,7 +181,6 @@ fn renew_all(
     now: Time,
 ) -> (Message, Vec<Change>, Vec<Renewed>) {
     let mut message = loaded.message.clone();
-    message.visited(now);
     let mut changes = Vec::new();
     let mut results = Vec::with_capacity(renewals.len());
     for renewal in renewals {
@@ -189,6 +196,10 @@ fn renew_all(
             }
             message.replace_task(task);
         }
+    }
+    // What has no event must not hide whose the last one was.
+    if !changes.is_empty() {
+        message.visited(now);
     }
     (message, changes, results)
 }

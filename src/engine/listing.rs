@@ -1,11 +1,11 @@
 //! Pages of messages and sessions.
 
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
 use futures_util::TryStreamExt as _;
 use prost::Message as _;
 
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, clock};
 use crate::{
     domain::{
         ids::{MessageId, SessionId, UserId},
@@ -19,6 +19,9 @@ use crate::{
 
 /// Messages that are loaded at once.
 const LOAD_BATCH: usize = 64;
+/// A message is entered into its session's index before it is written, with its
+/// content perhaps. One that is not there so long after was not written, or is gone.
+const WRITTEN_AFTER_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// Which page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +124,7 @@ impl Engine {
     }
 
     /// Loads messages of an index into a frame, and takes those from the index that
-    /// are gone. Returns how many of them it got through before the frame was full.
+    /// are long gone. Returns how many of them it got through before the frame was full.
     async fn fill(
         &self,
         frame: &mut Frame,
@@ -129,6 +132,8 @@ impl Engine {
         found: &[(u64, MessageId)],
     ) -> Result<usize, EngineError> {
         let ids: Vec<_> = found.iter().map(|(_, id)| id.clone()).collect();
+        let forgotten = (clock::now() - WRITTEN_AFTER_MAX).timestamp_micros();
+        let forgotten = u64::try_from(forgotten).unwrap_or_default();
         let mut gone = Vec::new();
         let mut count = 0;
         let mut loads = pin!(self.store.load_each(&ids).await?);
@@ -140,7 +145,8 @@ impl Engine {
                         break;
                     }
                 }
-                None => gone.push(ids[count].clone()),
+                None if found[count].0 < forgotten => gone.push(ids[count].clone()),
+                None => {}
             }
             count += 1;
         }

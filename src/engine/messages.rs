@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tracing::debug;
+
 use super::{
     Engine, EngineError, Receipt, View, clock,
     write::{apply_all, check_size},
@@ -133,7 +135,9 @@ impl Engine {
             }
         };
         let (committed, touched) = tokio::join!(self.store.commit(commit), touch);
-        touched?;
+        if let Err(error) = touched {
+            debug!(%error, "a session is not at the front of its user's sessions");
+        }
         Ok(match committed? {
             Committed::Exists => Creation::Exists,
             Committed::Done(_) => Creation::Done(Box::new(message)),

@@ -18,6 +18,7 @@ mod loopback;
 mod messages;
 mod notices;
 mod replays;
+mod session_place;
 mod sessions;
 mod step;
 mod submit;
@@ -41,11 +42,11 @@ pub use self::{
     listing::{MessagePage, PageRequest, SessionPage},
     messages::{Cleanup, Created},
     notices::{News, Notice, Notices},
+    session_place::SessionPlace,
     step::Step,
     submit::SubmitRequest,
     view::{Seen, View},
     watch::WatchRequest,
-    watch_session::SessionPlace,
     write::{Receipt, Request, Written},
     writers::{WriterGrant, WriterRequest},
 };

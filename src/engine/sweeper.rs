@@ -100,6 +100,7 @@ impl Engine {
     /// Does what is due by now. Returns the message as it then is; none where it
     /// is gone.
     async fn settle_due(&self, id: &MessageId) -> Result<Option<Message>, EngineError> {
+        let mut names = clock::blob_names();
         for round in 0..DECISIONS_MAX {
             let Some(loaded) = self.store.load(id).await? else {
                 return Ok(None);
@@ -115,7 +116,8 @@ impl Engine {
             }
             let mut before = loaded.message.clone();
             before.visited(now);
-            match self.commit(&loaded, before, changes, None, now).await {
+            let committed = self.commit_named(&loaded, before, changes, None, now, &mut names);
+            match committed.await {
                 Ok(None) => {}
                 Ok(settled) => return Ok(settled),
                 Err(EngineError::Refused(Refusal::MessageUnknown(_))) => return Ok(None),

@@ -27,7 +27,7 @@ use crate::{
         refusal::Refusal,
     },
     proto as v1,
-    store::{Log, Look, Page, Resume},
+    store::{Log, Look, Page, Resume, StoreError},
     tail::{Batch, Fate, Follower, Ready, Standing, Tidings, join_deltas},
     wire::frame::{EncodedFrame, GapReason, WatchEnd},
 };
@@ -148,14 +148,14 @@ impl Watcher {
             // Boxed, for what an opening keeps in between is large, and a watch
             // is long.
             Stage::Opening(start) => match Box::pin(self.open(start)).await {
-                // An open watch outlives a Redis that is away.
-                Err(EngineError::Store(error)) if self.seen.is_some() => {
-                    debug!(%error, "an open watch waits for redis");
-                    self.pause().await
-                }
+                Err(EngineError::Store(error)) if self.seen.is_some() => self.outlast(error).await,
                 frames => frames,
             },
             Stage::Awaiting => self.wait_for_birth().await,
+            // It may have something to send for longer.
+            Stage::Following if self.deadline.is_some_and(|end| end <= Instant::now()) => {
+                Err(EngineError::WatchExpired)
+            }
             Stage::Following => self.follow().await,
             Stage::Done => Ok(Vec::new()),
         }
@@ -366,17 +366,19 @@ impl Watcher {
                         match Batch::of(events) {
                             Some(batch) => Ok(self.take(batch).into_iter().collect()),
                             // Between two looks the log has become another.
-                            None => self.reopen(seen).await,
+                            None => {
+                                if let Some(follower) = &self.follower {
+                                    self.engine.hub.look_after(store, follower).await;
+                                }
+                                self.reopen(seen).await
+                            }
                         }
                     }
                     Resume::Gap(_) => self.reopen(seen).await,
                 }
             }
             Ok(None) => self.reopen(seen).await,
-            Err(error) => {
-                debug!(%error, "an open watch waits for redis");
-                self.pause().await
-            }
+            Err(error) => self.outlast(error).await,
         }
     }
 
@@ -399,7 +401,7 @@ impl Watcher {
         let news = follower.news();
         match (woken, news.standing, self.seen) {
             (Woken::Drain, _, _) => Ok(self.end(WatchEnd::Draining)),
-            (Woken::News, Standing::Over(end), _) => Ok(self.end(end)),
+            (Woken::News, Standing::Over(end), _) => Ok(self.end_after_last(end)),
             (Woken::News, Standing::Changed, Some(seen)) => self.reopen(seen).await,
             (Woken::News, _, _) => Ok(self.heartbeat(news.beat)),
         }
@@ -421,7 +423,11 @@ impl Watcher {
         let Tidings { fate, beat } = *birth.borrow_and_update();
         if matches!(fate, Fate::There(_)) {
             self.birth = None;
-            self.stage = Stage::Opening(self.request.start);
+            self.stage = Stage::Opening(match self.request.start {
+                // All that it has is later than the request.
+                Start::Latest => Start::After(Position::BEGINNING),
+                start => start,
+            });
         }
         Ok(self.heartbeat(beat))
     }
@@ -462,6 +468,29 @@ impl Watcher {
         self.stage = Stage::Done;
         self.follower = None;
         vec![Step::End(EncodedFrame::end(self.seen, end))]
+    }
+
+    /// Ends the watch with what was told before the end.
+    fn end_after_last(&mut self, end: WatchEnd) -> Vec<Step> {
+        let mut steps = Vec::new();
+        while let (Some(follower), Some(seen)) = (&self.follower, self.seen)
+            && let Ready::Batch(batch) = follower.after(seen, true)
+        {
+            steps.extend(self.take(batch));
+        }
+        steps.extend(self.end(self.ended.map_or(end, WatchEnd::MessageEnded)));
+        steps
+    }
+
+    /// An open watch outlives a Redis that is away, but not one that gives nonsense.
+    async fn outlast(&mut self, error: StoreError) -> Steps {
+        match error {
+            StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_) => {
+                debug!(%error, "an open watch waits for redis");
+                self.pause().await
+            }
+            error => Err(error.into()),
+        }
     }
 
     async fn pause(&mut self) -> Steps {

@@ -2,17 +2,17 @@
 //! watched like any other.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
 };
 
 use async_stream::try_stream;
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use futures_util::stream::{BoxStream, SelectAll, StreamExt as _};
-use prost::Message as _;
 use tokio_stream::Stream;
 
-use super::{Engine, EngineError, step::Step, watch::WatchRequest};
+use super::{
+    Engine, EngineError, clock, session_place::SessionPlace, step::Step, watch::WatchRequest,
+};
 use crate::{
     domain::{
         Time,
@@ -31,84 +31,6 @@ const READ_ENTRIES: usize = 256;
 /// A message is announced before it is created. One that does not appear for so
 /// long was not created.
 const BIRTH_MAX: Duration = Duration::from_secs(10);
-
-/// A place in a session: how far its log was read, and how far the log of each
-/// message that has not ended.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SessionPlace {
-    births: Cursor,
-    open: BTreeMap<MessageId, Cursor>,
-}
-
-/// A place as a client keeps it.
-#[derive(Clone, PartialEq, prost::Message)]
-struct Token {
-    #[prost(message, required, tag = "1")]
-    births: TokenCursor,
-    #[prost(message, repeated, tag = "2")]
-    open: Vec<OpenMessage>,
-}
-
-#[derive(Clone, Copy, PartialEq, prost::Message)]
-struct TokenCursor {
-    #[prost(uint64, tag = "1")]
-    sequence: u64,
-    /// In microseconds since 1970.
-    #[prost(int64, tag = "2")]
-    time: i64,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct OpenMessage {
-    #[prost(string, tag = "1")]
-    id: String,
-    #[prost(message, required, tag = "2")]
-    cursor: TokenCursor,
-}
-
-impl From<Cursor> for TokenCursor {
-    fn from(cursor: Cursor) -> Self {
-        Self {
-            sequence: cursor.sequence,
-            time: cursor.time.timestamp_micros(),
-        }
-    }
-}
-
-impl TokenCursor {
-    fn to_cursor(self) -> Option<Cursor> {
-        let time = Time::from_timestamp_micros(self.time)?;
-        let sequence = (self.sequence < i64::MAX as u64).then_some(self.sequence)?;
-        Some(Cursor { sequence, time })
-    }
-}
-
-impl SessionPlace {
-    /// Reads a token; none where it is not one of ours.
-    pub fn parse(token: &str) -> Option<Self> {
-        let token = Token::decode(BASE64.decode(token).ok()?.as_slice()).ok()?;
-        let open = token.open.iter().map(|message| {
-            let id = MessageId::parse(&message.id).ok()?;
-            Some((id, message.cursor.to_cursor()?))
-        });
-        Some(Self {
-            births: token.births.to_cursor()?,
-            open: open.collect::<Option<_>>()?,
-        })
-    }
-
-    fn token(&self) -> String {
-        let open = self.open.iter().map(|(id, cursor)| OpenMessage {
-            id: id.to_string(),
-            cursor: (*cursor).into(),
-        });
-        let token = Token {
-            births: self.births.into(),
-            open: open.collect(),
-        };
-        BASE64.encode(token.encode_to_vec())
-    }
-}
 
 impl Engine {
     /// Watches every message of a session. The stream ends after an `end` frame
@@ -145,13 +67,17 @@ struct SessionWatcher {
     session: SessionId,
     place: SessionPlace,
     /// Messages that were found being written when the watch began: their
-    /// announcements may still come.
+    /// announcements may still come, up to `listed_until` of the session's log.
     listed: HashSet<MessageId>,
+    listed_until: u64,
+    /// When messages were announced that are watched already: perhaps to be created
+    /// anew, after those have ended.
+    announced: HashMap<MessageId, Time>,
     messages: SelectAll<MessageSteps>,
     follower: Follower,
     /// Messages that have not caught up since the watch began; none once the
     /// session has.
-    behind: Option<usize>,
+    behind: Option<HashSet<MessageId>>,
     beat: u64,
     /// Nothing was sent since the last beat.
     is_quiet: bool,
@@ -178,9 +104,11 @@ impl SessionWatcher {
             principal,
             session,
             listed: HashSet::new(),
+            listed_until: 0,
+            announced: HashMap::new(),
             messages: SelectAll::new(),
             follower,
-            behind: Some(0),
+            behind: Some(HashSet::new()),
             is_quiet: false,
             is_over: false,
         };
@@ -188,8 +116,8 @@ impl SessionWatcher {
             None => watcher.open_streaming().await.map(|()| Vec::new())?,
             Some(place) => watcher.resume(place, page).await?,
         };
-        watcher.behind = Some(watcher.messages.len());
-        let caught_up = watcher.catch_up(0);
+        watcher.behind = Some(watcher.place.open.keys().cloned().collect());
+        let caught_up = watcher.catch_up(None);
         Ok((watcher, frames.into_iter().chain(caught_up).collect()))
     }
 
@@ -199,8 +127,13 @@ impl SessionWatcher {
         for message in self.engine.store.streaming_messages(&self.session).await? {
             if !self.place.open.contains_key(&message) {
                 self.listed.insert(message.clone());
-                self.watch(message, Cursor::BEGINNING, Start::Snapshot);
+                self.watch_from(message, Cursor::BEGINNING, Start::Snapshot, Some(BIRTH_MAX));
             }
+        }
+        if !self.listed.is_empty() {
+            let after = self.place.births.sequence;
+            let page = self.engine.births(&self.principal, &self.session, after);
+            self.listed_until = page.await?.head.sequence;
         }
         Ok(())
     }
@@ -208,7 +141,8 @@ impl SessionWatcher {
     async fn resume(&mut self, place: SessionPlace, page: Page) -> Result<Frames, EngineError> {
         self.place.births = place.births;
         for (message, cursor) in place.open {
-            self.watch(message, cursor, Start::After(cursor.into()));
+            let start = Start::After(cursor.into());
+            self.watch_from(message, cursor, start, Some(BIRTH_MAX));
         }
         self.take_births(page).await
     }
@@ -244,16 +178,48 @@ impl SessionWatcher {
 
     fn born(&mut self, cursor: Cursor, message: &str) {
         self.place.births = cursor;
-        if let Ok(message) = MessageId::parse(message)
-            && !self.listed.remove(&message)
-            && !self.place.open.contains_key(&message)
-        {
-            let start = Start::After(Position::BEGINNING);
-            self.watch(message, Cursor::BEGINNING, start);
+        if cursor.sequence > self.listed_until {
+            self.listed.clear();
+        }
+        let Ok(message) = MessageId::parse(message) else {
+            return;
+        };
+        if self.listed.remove(&message) {
+            return;
+        }
+        match self.place.open.contains_key(&message) {
+            true => drop(self.announced.insert(message, cursor.time)),
+            false => self.watch_born(message, cursor.time),
         }
     }
 
-    fn watch(&mut self, message: MessageId, cursor: Cursor, start: Start) {
+    /// Watches a message from its beginning that was announced at this time.
+    fn watch_born(&mut self, message: MessageId, announced: Time) {
+        let age = (clock::now() - announced).to_std().unwrap_or_default();
+        let patience = BIRTH_MAX.checked_sub(age);
+        let start = Start::After(Position::BEGINNING);
+        self.watch_from(message, Cursor::BEGINNING, start, patience);
+    }
+
+    /// What is watched has ended, after it was seen up to a place. If another life of
+    /// it was announced since, that is watched now.
+    fn over(&mut self, message: &MessageId) -> Option<Cursor> {
+        let seen = self.place.open.remove(message);
+        if let Some(announced) = self.announced.remove(message)
+            && seen.is_some_and(|seen| seen.time < announced)
+        {
+            self.watch_born(message.clone(), announced);
+        }
+        seen
+    }
+
+    fn watch_from(
+        &mut self,
+        message: MessageId,
+        cursor: Cursor,
+        start: Start,
+        patience: Option<Duration>,
+    ) {
         self.place.open.insert(message.clone(), cursor);
         let steps = self.engine.watch(WatchRequest {
             principal: self.principal.clone(),
@@ -261,7 +227,7 @@ impl SessionWatcher {
             session: Some(self.session.clone()),
             start,
             fail_on_gap: false,
-            wait_for_create: (cursor == Cursor::BEGINNING).then_some(BIRTH_MAX),
+            wait_for_create: patience.filter(|_| cursor == Cursor::BEGINNING),
             event_types: Default::default(),
             max_wait: None,
         });
@@ -294,7 +260,11 @@ impl SessionWatcher {
                     .iter()
                     .for_each(|birth| self.born(birth.cursor, &birth.message)),
                 Ready::Nothing => return Ok(self.heartbeat(news.beat)),
-                Ready::Behind => return self.reopen().await,
+                Ready::Behind => {
+                    let Engine { hub, store, .. } = &self.engine;
+                    hub.look_after(store, &self.follower).await;
+                    return self.reopen().await;
+                }
             }
         }
     }
@@ -329,7 +299,7 @@ impl SessionWatcher {
             Err(error) => return Err(error),
         };
         Ok(match step {
-            Step::CaughtUp(_) => self.catch_up(1),
+            Step::CaughtUp(_) => self.catch_up(Some(&message)),
             Step::Heartbeat(_) => Vec::new(),
             Step::Events(batch) => batch
                 .each()
@@ -340,9 +310,11 @@ impl SessionWatcher {
                 vec![self.place_at(&message, cursor, &frame)]
             }
             Step::End(frame) => {
-                self.place.open.remove(&message);
+                self.over(&message);
                 self.is_quiet = false;
-                vec![self.frame(Some(&message), &frame)]
+                let end = self.frame(Some(&message), &frame);
+                let caught_up = self.catch_up(Some(&message));
+                [vec![end], caught_up].concat()
             }
         })
     }
@@ -362,27 +334,30 @@ impl SessionWatcher {
     /// A message that does not exist was announced and never created, or is gone
     /// since this watcher saw it.
     fn take_missing(&mut self, message: &MessageId) -> Frames {
-        let seen = self.place.open.remove(message);
-        let mut frames = self.catch_up(1);
+        let mut frames = Vec::new();
+        let seen = self.over(message);
         if let Some(seen) = seen.filter(|seen| *seen != Cursor::BEGINNING) {
             let end = EncodedFrame::end(Some(seen), WatchEnd::Expired);
             frames.push(self.frame(Some(message), &end));
         }
+        frames.extend(self.catch_up(Some(message)));
         frames
     }
 
-    /// Counts messages that have caught up; after the last, the session has.
-    fn catch_up(&mut self, count: usize) -> Frames {
-        match self.behind.map(|behind| behind.saturating_sub(count)) {
-            Some(0) => {
-                self.behind = None;
-                vec![self.frame(None, &EncodedFrame::caught_up(None))]
-            }
-            behind => {
-                self.behind = behind;
-                Vec::new()
-            }
+    /// Takes note of a message that has caught up, or will not; after the last of
+    /// those that were behind, the session has.
+    fn catch_up(&mut self, message: Option<&MessageId>) -> Frames {
+        let Some(behind) = &mut self.behind else {
+            return Vec::new();
+        };
+        if let Some(message) = message {
+            behind.remove(message);
         }
+        if !behind.is_empty() {
+            return Vec::new();
+        }
+        self.behind = None;
+        vec![self.frame(None, &EncodedFrame::caught_up(None))]
     }
 
     fn heartbeat(&mut self, beat: u64) -> Frames {
@@ -424,30 +399,5 @@ impl Engine {
         let page = page.ok_or_else(unknown)?;
         principal.authorize(&page.user, unknown())?;
         Ok(page)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_reads_as_it_is_written() {
-        let time = Time::from_timestamp_micros(1_700_000_000_000_001).unwrap();
-        let place = SessionPlace {
-            births: Cursor { sequence: 3, time },
-            open: BTreeMap::from([
-                (MessageId::parse("a").unwrap(), Cursor { sequence: 7, time }),
-                (MessageId::parse("b").unwrap(), Cursor::BEGINNING),
-            ]),
-        };
-        assert_eq!(SessionPlace::parse(&place.token()), Some(place));
-    }
-
-    #[test]
-    fn what_is_not_a_token_is_refused() {
-        for text in ["x", "%%%", "AAAA", "CgA=", "\u{e4}"] {
-            assert_eq!(SessionPlace::parse(text), None, "{text}");
-        }
     }
 }

@@ -27,6 +27,8 @@ use crate::{
 /// A write whose decision others overtake is decided anew so many times. Only
 /// a message that others write all the time needs more than one.
 const DECISIONS_MAX: usize = 64;
+/// So few blocks and tasks cannot be too large together, and need not be measured.
+const ITEMS_SMALL: usize = 16;
 /// From the fifth time on, so long does it wait before.
 const DECISION_DELAY: Duration = Duration::from_millis(1);
 
@@ -124,6 +126,9 @@ impl Engine {
                 return Ok(None);
             }
             self.check_room(&changes).await?;
+            if command.adds() {
+                check_fits(&loaded.message, &changes, now)?;
+            }
             let mut before = loaded.message.clone();
             if !command.is_of_writer() || request.right.attempt.is_some() {
                 before.visited(now);
@@ -161,7 +166,7 @@ impl Engine {
     }
 
     /// The same, with names for the content in it.
-    async fn commit_named(
+    pub(super) async fn commit_named(
         &self,
         loaded: &Loaded,
         before: Message,
@@ -173,7 +178,6 @@ impl Engine {
         let blobs = offload(Some(&loaded.message), &mut changes, names);
         let mut after = before;
         apply_all(&mut after, &changes, now);
-        check_size(after.blocks.iter(), after.tasks.iter())?;
         let commit = Commit {
             before: Some(loaded),
             after: &after,
@@ -258,14 +262,22 @@ fn repeated(message: Message, detail: String) -> Written {
     }
 }
 
-/// Refuses what would make a message too large to be sent, whatever of its
-/// content is left out.
+/// Refuses changes that would make a message too large to be sent. Only who adds to
+/// it is refused: there is room for what ends it, and its tasks.
+pub(super) fn check_fits(message: &Message, changes: &[Change], now: Time) -> Result<(), Refusal> {
+    if message.blocks.len() + message.tasks.len() + changes.len() <= ITEMS_SMALL {
+        return Ok(());
+    }
+    let mut after = message.clone();
+    apply_all(&mut after, changes, now);
+    check_size(after.blocks.iter(), after.tasks.iter())
+}
+
+/// Refuses what would be too large to be sent, whatever of its content is left out.
 pub(super) fn check_size<'a>(
     blocks: impl ExactSizeIterator<Item = &'a Block>,
     tasks: impl ExactSizeIterator<Item = &'a Task>,
 ) -> Result<(), Refusal> {
-    // So few cannot be too large, and need not be measured.
-    const ITEMS_SMALL: usize = 32;
     let is_small = blocks.len() + tasks.len() <= ITEMS_SMALL;
     if !is_small && size_beside_content(blocks, tasks) > BESIDE_CONTENT_BYTES_MAX {
         return Err(Refusal::LimitExceeded {

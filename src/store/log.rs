@@ -21,9 +21,12 @@ use crate::{
     },
 };
 
-/// A page that holds more bytes than this gets no further entries: a reader that
-/// does not get rid of a page holds it, in frames several times as large.
+/// A page that holds so many bytes gets no further entries: a reader that does not
+/// get rid of a page holds it.
 const PAGE_BYTES: usize = 64 * 1024;
+/// Nor one that reaches over so many events: the frames of short ones are much longer
+/// than they are here.
+const PAGE_EVENTS: u64 = 512;
 
 /// A log that can be followed: of a message, or of a session, which tells of
 /// each message that is created in it.
@@ -253,7 +256,7 @@ impl Store {
         let mut call = self
             .functions
             .read("replay", &[&self.keys.message(message)]);
-        call.arg(after).arg(count).arg(PAGE_BYTES);
+        call.arg(after).arg(count).arg(PAGE_BYTES).arg(PAGE_EVENTS);
         match self.link.read_one(call).await? {
             Value::Nil => Ok(None),
             value => self.parse_page(value, message).map(Some),

@@ -1,8 +1,8 @@
 //! Sessions and the two indexes: a session's messages, a user's sessions.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
-use redis::Value;
+use redis::{Cmd, Value};
 
 use super::{
     Page, Store, StoreError,
@@ -25,6 +25,9 @@ use crate::{
 /// Messages of one session that are looked at when somebody begins to watch it.
 const SESSION_MESSAGES_MAX: usize = 1_000_000;
 
+/// So long after it was announced nobody waits for a message any more.
+const STALE_AFTER: Duration = Duration::from_secs(10);
+
 /// Whether a message may be created in a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {
@@ -32,7 +35,7 @@ pub enum Admission {
     Granted {
         /// Whose session it is.
         user: UserId,
-        /// It was not in the index before.
+        /// It was not in the index, or only a message that is gone was.
         is_new: bool,
     },
     /// There is no such session, or it is another user's.
@@ -74,6 +77,9 @@ impl Store {
     }
 
     /// Enters a message into its session's index, before it is created.
+    ///
+    /// An entry from long ago, whose message does not exist, is entered and announced
+    /// anew: whoever follows the session has given that one up.
     pub async fn admit(
         &self,
         session: &SessionId,
@@ -81,25 +87,43 @@ impl Store {
         owner: Option<&UserId>,
         now: Time,
     ) -> Result<Admission, StoreError> {
-        let keys = self.keys.of_session(session);
         let mut call = self
             .functions
-            .write("admit", &[&keys[0], &keys[1], &keys[2]]);
+            .write("admit", &self.keys.of_session(session));
         call.arg(message.as_str())
             .arg(now.timestamp_micros())
             .arg(owner.map_or("", UserId::as_str))
             .arg(announcement(message, now));
+        let (admission, entered) = self.admit_once(call.clone()).await?;
+        let stale = (now - STALE_AFTER).timestamp_micros();
+        if entered.is_none_or(|entered| entered >= stale as f64)
+            || self.vitals(std::slice::from_ref(message)).await? != [None]
+        {
+            return Ok(admission);
+        }
+        call.arg(stale);
+        let (admission, _) = self.admit_once(call).await?;
+        Ok(match admission {
+            Admission::Granted { user, .. } => Admission::Granted { user, is_new: true },
+            refused => refused,
+        })
+    }
+
+    /// Whether the message may be created, and since when it has been in the index.
+    async fn admit_once(&self, call: Cmd) -> Result<(Admission, Option<f64>), StoreError> {
         let mut outcome = Outcome::parse(self.link.repeatable(&call).await?)?;
         Ok(match outcome.word.as_str() {
             "ok" => {
                 let user: String = outcome.take()?;
-                Admission::Granted {
+                let entered: Option<f64> = outcome.take()?;
+                let admission = Admission::Granted {
                     user: UserId::parse(&user).map_err(StoreError::corrupt)?,
-                    is_new: outcome.take()?,
-                }
+                    is_new: entered.is_none(),
+                };
+                (admission, entered)
             }
-            "missing" => Admission::Missing,
-            "closed" => Admission::Closed,
+            "missing" => (Admission::Missing, None),
+            "closed" => (Admission::Closed, None),
             _ => return Err(outcome.unknown()),
         })
     }

@@ -27,8 +27,10 @@ impl Ahead {
     pub(super) fn keep(&mut self, first: u64, entry: Vec<Placed>) {
         let bytes = self.bytes + size(&entry);
         let has_room = self.entries.len() < ENTRIES_MAX && bytes <= BYTES_MAX;
-        if has_room && self.entries.insert(first, entry).is_none() {
-            self.bytes = bytes;
+        if has_room {
+            // Where history was lost, another event may have had its place.
+            let replaced = self.entries.insert(first, entry);
+            self.bytes = bytes - replaced.map_or(0, |entry| size(&entry));
         }
     }
 
@@ -67,6 +69,7 @@ mod tests {
     #[test]
     fn an_entry_waits_for_those_in_front_of_it() {
         let mut ahead = Ahead::default();
+        ahead.keep(7, entry(1));
         ahead.keep(7, entry(7));
         ahead.keep(5, entry(5));
         assert_eq!(ahead.next(3), None);

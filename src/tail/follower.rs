@@ -28,6 +28,10 @@ impl Follower {
         }
     }
 
+    pub(super) fn topic(&self) -> &Arc<Topic> {
+        &self.topic
+    }
+
     /// How many heartbeats there have been.
     pub fn beat(&self) -> u64 {
         self.news.borrow().beat

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
     task::JoinSet,
-    time::{MissedTickBehavior, interval},
+    time::{Interval, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -56,7 +56,8 @@ impl Hub {
             heartbeat,
             drain: drain.clone(),
         };
-        tasks.spawn(hub.clone().beat_forever(store.clone()));
+        tasks.spawn(hub.clone().beat_forever());
+        tasks.spawn(hub.clone().look_forever(store.clone()));
         tasks.spawn(fates.tell_forever(store, drain));
         hub
     }
@@ -75,6 +76,13 @@ impl Hub {
     pub fn follow(&self, log: Log, head: Cursor) -> Follower {
         self.registry
             .follow(log, head, |topic| self.reader.read(topic))
+    }
+
+    /// Finds out whether a log that is followed is still the same, and tells all who
+    /// follow it.
+    pub async fn look_after(&self, store: &Store, follower: &Follower) {
+        let topic = std::slice::from_ref(follower.topic());
+        self.registry.look_after(store, topic).await;
     }
 
     /// Whether what this process writes is of use here: something is followed, and
@@ -97,21 +105,29 @@ impl Hub {
         self.fates.ask(message)
     }
 
-    /// One timer for all heartbeats of the process.
-    async fn beat_forever(self, store: Store) {
-        // A watcher that was silent for a whole beat is due: two make the interval.
-        let mut timer = interval(self.heartbeat / 2);
-        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = self.drain.cancelled() => return,
-                _ = timer.tick() => {}
-            }
+    /// One timer for all heartbeats of the process. It waits for nothing else.
+    async fn beat_forever(self) {
+        let mut timer = self.beats();
+        while self.drain.run_until_cancelled(timer.tick()).await.is_some() {
             self.fates.beat();
-            let topics = self.registry.all();
-            for topic in &topics {
+            for topic in self.registry.all() {
                 topic.beat();
             }
+        }
+    }
+
+    /// A watcher that was silent for a whole beat is due: two make the interval.
+    fn beats(&self) -> Interval {
+        let mut timer = interval(self.heartbeat / 2);
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        timer
+    }
+
+    /// Looks after all logs as often, and keeps their messages alive.
+    async fn look_forever(self, store: Store) {
+        let mut timer = self.beats();
+        while self.drain.run_until_cancelled(timer.tick()).await.is_some() {
+            let topics = self.registry.all();
             for behind in self.registry.look_after(&store, &topics).await {
                 self.reader.catch_up(behind);
             }

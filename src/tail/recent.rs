@@ -140,6 +140,9 @@ impl Recent {
 
     /// The event at a sequence, if it is still known.
     fn at(&self, sequence: u64) -> Option<Cursor> {
+        if sequence == self.tip.sequence {
+            return Some(self.tip);
+        }
         let frames = match self.batches.get(self.batch_of(sequence)) {
             Some(held) => held.plain.frames(),
             None => self.gathering.frames(),

@@ -340,6 +340,9 @@ async fn what_a_message_keeps_beside_its_content_always_fits_into_an_answer() {
         metadata: Some(metadata.clone()),
         ..text_block(text)
     };
+    for task in 0..20 {
+        clients.start_task("m", &format!("t{task}")).await.unwrap();
+    }
     let mut added = 0;
     let refused = loop {
         match clients.add("m", block("t")).await {
@@ -352,6 +355,14 @@ async fn what_a_message_keeps_beside_its_content_always_fits_into_an_answer() {
         (Code::FailedPrecondition, "LIMIT_EXCEEDED".to_owned())
     );
     assert!(added > 60, "{added} blocks");
+    // What ends it fits nevertheless, however little room there is.
+    for length in [8_000, 4_000, 2_000, 1_000, 500, 250, 100, 50, 25, 10, 1] {
+        let mut small = block("t");
+        let note = prost_types::value::Kind::StringValue("x".repeat(length));
+        let note = prost_types::Value { kind: Some(note) };
+        small.metadata.as_mut().unwrap().fields = [("n".to_owned(), note)].into();
+        added += usize::from(clients.add("m", small).await.is_ok());
+    }
     assert_eq!(clients.get("m").await.unwrap().text, "t".repeat(added));
     let at_once = v1::CreateMessageRequest {
         session_id: "s".into(),
@@ -362,4 +373,7 @@ async fn what_a_message_keeps_beside_its_content_always_fits_into_an_answer() {
     };
     let answer = clients.clone().messages.create_message(at_once).await;
     assert_eq!(refusal(answer), refused);
+    clients.complete("m").await;
+    let ended = clients.get("m").await.unwrap();
+    assert_eq!(ended.text, "t".repeat(added));
 }

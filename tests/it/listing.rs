@@ -207,9 +207,27 @@ async fn messages_that_expired_are_left_out_and_forgotten() {
     for message in ["a", "c", "d"] {
         let key = format!("message:{message}");
         let _: i64 = world.redis.run(&["DEL", &key]).await;
+        age(&world, "s", message, 1).await;
     }
     assert_eq!(message_count(&clients).await, 5, "nobody has noticed yet");
     assert_eq!(list(&clients, 2, 0).await, ["b e"], "a page is filled");
+    assert_eq!(message_count(&clients).await, 2);
+}
+
+#[tokio::test]
+async fn a_message_that_is_being_written_is_passed_over_and_stays() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.session("s").await;
+    create(&clients, "s", "a").await;
+    // It is entered before it is written, and far from being there.
+    let score: String = world
+        .redis
+        .run(&["ZSCORE", "session:s:messages", "a"])
+        .await;
+    let add = ["ZADD", "session:s:messages", &score, "b"];
+    let _: i64 = world.redis.run(&add).await;
+    assert_eq!(list(&clients, 2, 0).await, ["a"]);
     assert_eq!(message_count(&clients).await, 2);
 }
 

@@ -227,6 +227,50 @@ async fn fifty_messages_through_two_instances_survive_a_hundred_cuts() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_created_anew_is_sent_from_its_first_event_on() {
+    let world = World::start().await;
+    world.a().message("m").await;
+    let mut watch = SessionWatch::open(&world.b(), "").await;
+    let (_, frame) = watch.next().await;
+    assert!(matches!(frame, Frame::Snapshot(_)), "{frame:?}");
+    watch.caught_up().await;
+    for life in 0..3 {
+        if life == 2 {
+            // What expires stays in the index for a while.
+            let _: i64 = world.redis.run(&["DEL", "message:m"]).await;
+            let log = "stream:session:s:message:m";
+            let _: i64 = world.redis.run(&["DEL", log]).await;
+            let index = "session:s:messages";
+            let _: String = world
+                .redis
+                .run(&["ZINCRBY", index, "-3600000000", "m"])
+                .await;
+        } else {
+            world.a().delete("m").await.unwrap();
+        }
+        let (ended, frame) = watch.next().await;
+        assert!(matches!(frame, Frame::End(_)) && ended == "m", "{frame:?}");
+        world.a().create("m", v1::Role::User).await.unwrap();
+        let event = watch.event().await;
+        assert_eq!((event.message_id.as_str(), event.sequence), ("m", 1));
+    }
+}
+
+#[tokio::test]
+async fn a_session_has_caught_up_when_what_was_behind_is_gone() {
+    let world = World::start().await;
+    world.a().message("m").await;
+    let mut watch = SessionWatch::open(&world.b(), "").await;
+    watch.next().await;
+    watch.caught_up().await;
+    world.a().delete("m").await.unwrap();
+    let mut again = SessionWatch::open(&world.a(), &watch.token).await;
+    let (ended, frame) = again.next().await;
+    assert!(matches!(frame, Frame::End(_)) && ended == "m", "{frame:?}");
+    again.caught_up().await;
+}
+
+#[tokio::test]
 async fn a_session_watch_ends_when_the_session_is_deleted() {
     let world = World::start().await;
     world.a().message("m").await;

@@ -4,6 +4,8 @@ use throughline::proto::{
     self as v1, EventType, GapReason, WatchEndReason, watch_message_response::Frame,
 };
 
+use tonic::Code;
+
 use crate::{
     support::{Watch, World, eventually},
     watch_starts::Backup,
@@ -101,6 +103,15 @@ async fn a_watch_of_a_message_that_is_created_anew_gets_an_end_or_a_gap() {
         }
         other => panic!("an end or a gap was expected, not {other:?}"),
     }
+}
+
+#[tokio::test]
+async fn a_watch_whose_log_is_damaged_is_told() {
+    let world = World::start().await;
+    let mut watch = open_watch(&world).await;
+    let log = "stream:session:s:message:m";
+    let _: i64 = world.redis.run(&["DEL", log]).await;
+    assert_eq!(watch.next().await.unwrap_err().code(), Code::DataLoss);
 }
 
 #[tokio::test]

@@ -3,6 +3,9 @@
   announces it in the session's log. Index first, message second: an entry
   without a message is passed over by readers.
 
+  An entry that is there may be of an earlier message of that id, or of one that
+  was not created after all. It is announced anew where the caller says so.
+
   Keys:       1  session   hash
               2  index     zset    messages by create time
               3  log       stream  of the session
@@ -10,8 +13,11 @@
               2  time      in microseconds
               3  owner     '' for any
               4  event     that announces it
-  Log:        the event, if the message is new to the index
-  Returns     ok        the session's user, 1 where the entry is new
+              5  before    an entry from before this time is entered anew; left out
+                           for none
+  Log:        the event, if the message is entered
+  Returns     ok        the session's user, the time that its entry had before
+                        if it had one
               missing | closed
 ]]
 local function admit(keys, args)
@@ -22,8 +28,9 @@ local function admit(keys, args)
   elseif held[2] then
     return { 'closed' }
   end
-  local is_new = call('ZADD', keys[2], 'NX', args[2], args[1])
-  if is_new == 1 then
+  local entered = call('ZSCORE', keys[2], args[1])
+  if not entered or tonumber(entered) < (tonumber(args[5]) or 0) then
+    call('ZADD', keys[2], args[2], args[1])
     if not add_entry(keys[3], args[4], '1') then
       begin_log(keys[3], args[4], '1')
     end
@@ -32,7 +39,7 @@ local function admit(keys, args)
   for _, key in ipairs(keys) do
     call('PEXPIRE', key, SESSION_TTL)
   end
-  return { 'ok', held[1], is_new }
+  return { 'ok', held[1], entered }
 end
 
 register('admit', admit)

@@ -60,6 +60,18 @@ async fn a_task_that_is_started_comes_to_a_worker_that_waits_for_it() {
 }
 
 #[tokio::test]
+async fn a_task_that_cannot_be_read_does_not_stand_in_front_of_others() {
+    let world = World::start().await;
+    let a = world.a();
+    a.started("t", "render").await;
+    let damage = ["HSET", "message:m", "task:0000", "nonsense"];
+    let _: i64 = world.redis.run(&damage).await;
+    a.create("n", v1::Role::Assistant).await.unwrap();
+    a.start(start_of("n", "u", "render")).await.unwrap();
+    assert_eq!(world.b().claim("render").await.task_id, "u");
+}
+
+#[tokio::test]
 async fn a_task_waits_for_a_worker_to_come() {
     let world = World::start().await;
     world.a().started("t", "render").await;

@@ -142,6 +142,29 @@ async fn who_comes_back_to_a_stream_that_has_ended_is_told_not_to() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_message_is_not_that_of_its_session() {
+    const SESSION: &str = "/api/v1/sessions/s/stream";
+    let world = World::start().await;
+    world.a().message("m").await;
+    let mut events = Events::open(&world.services[0], SESSION, None).await;
+    let snapshot = events.event().await;
+    assert_eq!(snapshot.name, "snapshot");
+    assert_eq!(events.event().await.name, "caught_up");
+    drop(events);
+    world.a().delete("m").await.unwrap();
+    let mut events = Events::open(&world.services[1], SESSION, Some(&snapshot.id)).await;
+    loop {
+        let event = events.event().await;
+        if event.name == "caught_up" {
+            break;
+        }
+        assert_eq!(event.name, "end");
+    }
+    world.a().create("n", v1::Role::User).await.unwrap();
+    assert_eq!(events.event().await.name, "message_start");
+}
+
+#[tokio::test]
 async fn an_empty_last_event_id_is_none() {
     let world = World::start().await;
     world.a().message("m").await;

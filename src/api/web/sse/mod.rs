@@ -75,9 +75,10 @@ async fn open(
         let place = place.map_err(|_| invalid("last-event-id", "must be an id of the stream"))?;
         set(&method.input(), &mut fields, resume, place.into());
     }
-    let events = match method.name() {
-        "WatchSession" => events::of_session,
-        _ => events::of_message,
+    let is_of_session = method.name() == "WatchSession";
+    let events = match is_of_session {
+        true => events::of_session,
+        false => events::of_message,
     };
     head.extensions.insert(Rewrite(events));
     let call = Call {
@@ -90,7 +91,8 @@ async fn open(
         Ok(first) => data(first)?,
         Err(_) => Bytes::new(),
     };
-    if events::are_only_the_end(&first) {
+    // The end of a message is not that of its session, to which others may come.
+    if !is_of_session && events::are_only_the_end(&first) {
         return Ok(no_content());
     }
     Ok(event_stream(first, watch))
