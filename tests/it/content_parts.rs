@@ -268,12 +268,8 @@ async fn what_is_referred_to_is_not_touched_by_what_comes_late() {
         .unwrap();
     let ids = content_ids(&clients, "m").await;
     let key = format!("content:{}", ids[0]);
-    let libraries: redis::Value = world.redis.run(&["FUNCTION", "LIST"]).await;
-    let libraries = format!("{libraries:?}");
-    let begin = libraries.find("throughline_").unwrap();
-    let library = &libraries[begin..begin + "throughline_123456789abc".len()];
     for (function, arguments) in [("stage", &["data:0000", "late"][..]), ("unstage", &[])] {
-        let name = format!("{library}_{function}");
+        let name = world.redis.function(function).await;
         let call = [&["FCALL", &name, "1", &key], arguments].concat();
         let _: redis::Value = world.redis.run(&call).await;
         assert_eq!(read(&clients, &ids[0]).await.unwrap(), bytes(2 * PART));

@@ -1,10 +1,13 @@
 //! Pages: how long they are, and that every client can take them.
 
 use prost::Message as _;
-use throughline::proto as v1;
+use throughline::proto::{self as v1, write_message_request::Write};
 use tonic::Status;
 
-use crate::support::{Clients, Rpc, World, largest_object, text_block};
+use crate::{
+    support::{Clients, Rpc, World, largest_object, text_block},
+    write_stream::{WriteStream, append},
+};
 
 const DELTA_BYTES_MAX: usize = 256 * 1024;
 const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -153,4 +156,42 @@ async fn a_page_ends_early_rather_than_exceed_2_mib() {
         Ok((page.sessions.len(), size, page.next_page_token))
     });
     assert_eq!(sessions.await, 300);
+}
+
+#[tokio::test]
+async fn what_is_read_of_a_log_at_once_is_bounded_in_bytes_and_in_events() {
+    const BYTES: usize = 64 * 1024;
+    const EVENTS: usize = 512;
+    let world = World::start().await;
+    let clients = world.a();
+    clients.message("long").await;
+    for _ in 0..4 {
+        clients.append("long", &"x".repeat(BYTES)).await.unwrap();
+    }
+    clients.message("short").await;
+    let mut stream = WriteStream::open(&clients).await;
+    for _ in 0..1_000 {
+        stream.send(Write::AppendText(append("short", "x"))).await;
+    }
+    stream.sequences(1_000).await;
+    let replay = world.redis.function("replay").await;
+    for (message, sequence, bounds) in [("long", 2, 1..=1), ("short", 0, EVENTS / 64..=EVENTS)] {
+        let key = format!("message:{message}");
+        let sequence = sequence.to_string();
+        let (bytes, events) = (BYTES.to_string(), EVENTS.to_string());
+        let call = [
+            "FCALL_RO", &replay, "1", &key, &sequence, "1000", &bytes, &events,
+        ];
+        let page: Vec<redis::Value> = world.redis.run(&call).await;
+        let redis::Value::Array(entries) = &page[5] else {
+            panic!("entries were expected: {page:?}")
+        };
+        assert!(
+            bounds.contains(&entries.len()),
+            "{message} {}",
+            entries.len()
+        );
+    }
+    // And goes on where it ends.
+    assert_eq!(clients.events("short").await.len(), 1_002);
 }

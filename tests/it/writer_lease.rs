@@ -13,7 +13,9 @@ use tonic_types::StatusExt;
 
 use crate::{
     notices::notice,
-    support::{Clients, Rpc, WRITER_GRACE, World, eventually, fold, refusal, text_block},
+    support::{
+        Clients, Rpc, WRITER_GRACE, World, eventually, fold, refusal, renewal_of, text_block,
+    },
     write_stream::{WriteStream, append},
 };
 
@@ -280,6 +282,29 @@ async fn a_lease_that_has_run_out_can_be_renewed_or_taken_until_the_grace_is_ove
     sleep(WRITER_GRACE).await;
     let state = a.get("m").await.unwrap().state();
     assert_eq!(state, v1::MessageState::Streaming);
+}
+
+#[tokio::test]
+async fn workers_of_its_tasks_do_not_keep_a_lost_writer_alive() {
+    let world = World::start().await;
+    let a = world.a();
+    a.started("t", "render").await;
+    a.acquire("m", "w", SHORT).await.unwrap();
+    let lost = Instant::now();
+    let task = a.claim("render").await;
+    let mut progress = 0.0;
+    while a.get("m").await.unwrap().state() == v1::MessageState::Streaming {
+        progress += 0.01;
+        let news = v1::TaskRenewal {
+            progress: Some(progress),
+            ..renewal_of(&task)
+        };
+        a.renew(vec![news]).await.unwrap();
+        a.renew(vec![renewal_of(&task)]).await.unwrap();
+        assert!(lost.elapsed() < SHORT + WRITER_GRACE + Duration::from_secs(1));
+        sleep(SHORT / 5).await;
+    }
+    interrupted(&a, "m").await;
 }
 
 #[tokio::test]

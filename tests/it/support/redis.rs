@@ -60,6 +60,15 @@ impl Redis {
         call.query_async(&mut connection).await.unwrap()
     }
 
+    /// The full name of a function of the service's library.
+    pub async fn function(&self, name: &str) -> String {
+        let listed: ::redis::Value = self.run(&["FUNCTION", "LIST"]).await;
+        let listed = format!("{listed:?}");
+        let begin = listed.find("throughline_").unwrap();
+        let library = &listed[begin..begin + "throughline_123456789abc".len()];
+        format!("{library}_{name}")
+    }
+
     /// How often it has carried out a command, itself or in a function.
     pub async fn calls(&self, command: &str) -> usize {
         let stats: String = self.run(&["INFO", "commandstats"]).await;
