@@ -50,6 +50,16 @@ impl Position {
     };
 }
 
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sequence = self.sequence;
+        match self.time {
+            Some(time) => Cursor { sequence, time }.fmt(f),
+            None => write!(f, "{sequence}"),
+        }
+    }
+}
+
 impl From<Cursor> for Position {
     fn from(cursor: Cursor) -> Self {
         Self {

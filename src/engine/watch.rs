@@ -281,15 +281,7 @@ impl Watcher {
         if self.request.fail_on_gap {
             return Err(Refusal::CursorOutOfRange.into());
         }
-        let cursor = match place.time {
-            Some(time) => Cursor {
-                sequence: place.sequence,
-                time,
-            }
-            .to_string(),
-            None => place.sequence.to_string(),
-        };
-        let gap = Step::Place(EncodedFrame::gap(cursor, reason), self.seen);
+        let gap = Step::Place(EncodedFrame::gap(place.to_string(), reason), self.seen);
         self.open_with_snapshot(Some(gap)).await
     }
 
@@ -335,7 +327,7 @@ impl Watcher {
                 let mut frames = Vec::new();
                 if reached && !self.is_caught_up {
                     self.is_caught_up = true;
-                    let caught_up = EncodedFrame::caught_up(self.seen);
+                    let caught_up = EncodedFrame::caught_up(self.place());
                     frames.push(Step::CaughtUp(caught_up));
                 }
                 if let Some(state) = self.ended.filter(|_| reached) {
@@ -442,7 +434,17 @@ impl Watcher {
         self.is_quiet = !self.is_quiet;
         match self.is_quiet {
             true => Vec::new(),
-            false => vec![Step::Heartbeat(EncodedFrame::heartbeat(self.seen))],
+            false => vec![Step::Heartbeat(EncodedFrame::heartbeat(self.place()))],
+        }
+    }
+
+    /// Where to resume from. Of a message that is not there yet all is to come.
+    fn place(&self) -> String {
+        match (self.seen, self.request.start) {
+            (Some(seen), _) => seen.to_string(),
+            (None, Start::Snapshot) => String::new(),
+            (None, Start::Earliest | Start::Latest) => "0".to_owned(),
+            (None, Start::After(place)) => place.to_string(),
         }
     }
 
@@ -467,7 +469,7 @@ impl Watcher {
     fn end(&mut self, end: WatchEnd) -> Vec<Step> {
         self.stage = Stage::Done;
         self.follower = None;
-        vec![Step::End(EncodedFrame::end(self.seen, end))]
+        vec![Step::End(EncodedFrame::end(self.place(), end))]
     }
 
     /// Ends the watch with what was told before the end.
@@ -485,7 +487,7 @@ impl Watcher {
     /// An open watch outlives a Redis that is away, but not one that gives nonsense.
     async fn outlast(&mut self, error: StoreError) -> Steps {
         match error {
-            StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_) => {
+            error if error.is_absence() => {
                 debug!(%error, "an open watch waits for redis");
                 self.pause().await
             }

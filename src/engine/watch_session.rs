@@ -337,7 +337,7 @@ impl SessionWatcher {
         let mut frames = Vec::new();
         let seen = self.over(message);
         if let Some(seen) = seen.filter(|seen| *seen != Cursor::BEGINNING) {
-            let end = EncodedFrame::end(Some(seen), WatchEnd::Expired);
+            let end = EncodedFrame::end(seen.to_string(), WatchEnd::Expired);
             frames.push(self.frame(Some(message), &end));
         }
         frames.extend(self.catch_up(Some(message)));
@@ -357,7 +357,7 @@ impl SessionWatcher {
             return Vec::new();
         }
         self.behind = None;
-        vec![self.frame(None, &EncodedFrame::caught_up(None))]
+        vec![self.frame(None, &EncodedFrame::caught_up(String::new()))]
     }
 
     fn heartbeat(&mut self, beat: u64) -> Frames {
@@ -369,13 +369,13 @@ impl SessionWatcher {
         self.is_quiet = !self.is_quiet;
         match self.is_quiet {
             true => Vec::new(),
-            false => vec![self.frame(None, &EncodedFrame::heartbeat(None))],
+            false => vec![self.frame(None, &EncodedFrame::heartbeat(String::new()))],
         }
     }
 
     fn end(&mut self, end: WatchEnd) -> Frames {
         self.is_over = true;
-        vec![self.frame(None, &EncodedFrame::end(None, end))]
+        vec![self.frame(None, &EncodedFrame::end(String::new(), end))]
     }
 
     fn frame(&self, message: Option<&MessageId>, frame: &EncodedFrame) -> EncodedSessionFrame {

@@ -8,7 +8,7 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{
     fates::{Fates, Tidings},
@@ -82,7 +82,9 @@ impl Hub {
     /// follow it.
     pub async fn look_after(&self, store: &Store, follower: &Follower) {
         let topic = std::slice::from_ref(follower.topic());
-        self.registry.look_after(store, topic).await;
+        if let Err(error) = self.registry.look_after(store, topic).await {
+            debug!(%error, "a followed log is looked after later");
+        }
     }
 
     /// Whether what this process writes is of use here: something is followed, and
@@ -128,8 +130,11 @@ impl Hub {
         let mut timer = self.beats();
         while self.drain.run_until_cancelled(timer.tick()).await.is_some() {
             let topics = self.registry.all();
-            for behind in self.registry.look_after(&store, &topics).await {
-                self.reader.catch_up(behind);
+            match self.registry.look_after(&store, &topics).await {
+                Ok(behind) => behind
+                    .into_iter()
+                    .for_each(|topic| self.reader.catch_up(topic)),
+                Err(error) => warn!(%error, "looking after followed logs failed"),
             }
             if let Err(error) = store.keep(topics.iter().map(|topic| &topic.log)).await {
                 warn!(%error, "keeping watched messages alive failed");

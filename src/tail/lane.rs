@@ -189,9 +189,13 @@ impl Lane {
             Ok(feed) => feed,
             Err(error) => return error,
         };
-        // What happened while there was no connection: the log may be another.
+        // What happened while there was no connection: the log may be another, which
+        // must not be read as if it went on.
+        self.gather().await;
         let topics: Vec<_> = self.held.iter().map(|held| held.topic.clone()).collect();
-        self.registry.look_after(&self.store, &topics).await;
+        if let Err(error) = self.registry.look_after(&self.store, &topics).await {
+            return error;
+        }
         loop {
             self.gather().await;
             match self.read(&mut feed).await {

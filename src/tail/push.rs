@@ -137,7 +137,7 @@ impl Listener {
             .subscribe(topics.iter().map(|topic| &topic.log))
             .await?;
         // The log may be another, which must not be read as if it went on.
-        self.registry.look_after(&self.store, &topics).await;
+        self.registry.look_after(&self.store, &topics).await?;
         self.behind = self.held.keys().cloned().collect();
         self.catch_up(subscription).await
     }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::cursor::Cursor,
-    store::{Log, Look, Store},
+    store::{Log, Look, Store, StoreError},
     wire::frame::WatchEnd,
 };
 
@@ -87,7 +87,13 @@ impl Registry {
 
     /// Finds out whether logs are still there and the same, and tells their
     /// followers. Returns those that reach further than they were read.
-    pub(super) async fn look_after(&self, store: &Store, topics: &[Arc<Topic>]) -> Vec<Arc<Topic>> {
+    ///
+    /// Fails where Redis is not there.
+    pub(super) async fn look_after(
+        &self,
+        store: &Store,
+        topics: &[Arc<Topic>],
+    ) -> Result<Vec<Arc<Topic>>, StoreError> {
         let mut behind = Vec::new();
         for batch in topics.chunks(LOOK_BATCH) {
             let tips: Vec<Cursor> = batch.iter().map(|topic| topic.tip()).collect();
@@ -101,10 +107,11 @@ impl Registry {
                     let is_behind = |(topic, look): &(&Arc<Topic>, Look)| judge(topic, *look);
                     behind.extend(judged.filter(is_behind).map(|(topic, _)| topic.clone()));
                 }
+                Err(error) if error.is_absence() => return Err(error),
                 Err(error) => warn!(%error, "looking after followed logs failed"),
             }
         }
-        behind
+        Ok(behind)
     }
 }
 

@@ -10,7 +10,7 @@ use prost::{
 };
 
 use crate::{
-    domain::{cursor::Cursor, ids::MessageId, message::MessageState},
+    domain::{ids::MessageId, message::MessageState},
     proto::{self as v1, watch_message_response::Frame as V1},
     wire::message::state_to_v1,
 };
@@ -140,17 +140,17 @@ impl EncodedFrame {
     }
 
     /// All that had happened was sent.
-    pub fn caught_up(cursor: Option<Cursor>) -> Self {
-        Self::encode(text(cursor), V1::CaughtUp(v1::CaughtUp {}))
+    pub fn caught_up(cursor: String) -> Self {
+        Self::encode(cursor, V1::CaughtUp(v1::CaughtUp {}))
     }
 
     /// Nothing happened.
-    pub fn heartbeat(cursor: Option<Cursor>) -> Self {
-        Self::encode(text(cursor), V1::Heartbeat(v1::Heartbeat {}))
+    pub fn heartbeat(cursor: String) -> Self {
+        Self::encode(cursor, V1::Heartbeat(v1::Heartbeat {}))
     }
 
     /// Nothing follows.
-    pub fn end(cursor: Option<Cursor>, end: WatchEnd) -> Self {
+    pub fn end(cursor: String, end: WatchEnd) -> Self {
         use v1::WatchEndReason as Reason;
         let (reason, state) = match end {
             WatchEnd::MessageEnded(state) => (Reason::MessageEnded, state_to_v1(state)),
@@ -159,7 +159,7 @@ impl EncodedFrame {
             WatchEnd::Draining => (Reason::ServerDraining, v1::MessageState::Unspecified),
         };
         Self::encode(
-            text(cursor),
+            cursor,
             V1::End(v1::End {
                 reason: reason.into(),
                 state: state.into(),
@@ -172,9 +172,4 @@ impl EncodedFrame {
         put_frame(cursor, frame, &mut sent);
         Self(sent.freeze())
     }
-}
-
-/// A watch that has not seen a place yet has none to resume from.
-fn text(cursor: Option<Cursor>) -> String {
-    cursor.map(|cursor| cursor.to_string()).unwrap_or_default()
 }

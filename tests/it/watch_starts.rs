@@ -306,6 +306,7 @@ async fn a_watch_can_wait_for_a_message_to_be_created() {
         let mut watch = world.b().watch_with(request).await.unwrap();
         let frame = watch.next().await.unwrap().unwrap();
         assert!(matches!(frame, Frame::Heartbeat(_)), "{frame:?}");
+        assert_eq!(watch.cursor, "0", "all is to come");
         world.a().create("m", v1::Role::Assistant).await.unwrap();
         let first = watch.event().await;
         assert_eq!(first.event_type(), EventType::MessageStart, "{cursor}");
