@@ -20,7 +20,7 @@ use crate::{
         principal::Principal,
         refusal::Refusal,
     },
-    store::{Admission, Commit, Committed, Inspected},
+    store::{Admission, Commit, Committed, Inspected, StoreError},
 };
 
 /// A message that was created, now or before.
@@ -220,7 +220,11 @@ impl Engine {
         id: &MessageId,
         session: &SessionId,
     ) -> Result<bool, EngineError> {
-        let loaded = self.store.load(id).await?;
+        let loaded = match self.store.load(id).await {
+            // What cannot be read can be erased. Its tickets are found to be stale.
+            Err(StoreError::Corrupt(_)) => None,
+            loaded => loaded?,
+        };
         let is_erased = self.store.delete_message(id, session).await?;
         if let Some(loaded) = loaded.filter(|_| is_erased) {
             self.discard_tickets(&loaded.message).await;

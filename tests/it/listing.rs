@@ -321,6 +321,21 @@ async fn messages_are_cleaned_up_by_age() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_is_cleaned_up_like_all_else() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.session("s").await;
+    for message in ["a", "b"] {
+        create(&clients, "s", message).await;
+        age(&world, "s", message, 2).await;
+    }
+    let damage = ["HSET", "message:a", "block:0000", "nonsense"];
+    let _: i64 = world.redis.run(&damage).await;
+    assert_eq!(cleanup(&clients, hours(1), "s", false).await.unwrap(), 2);
+    assert_eq!(message_count(&clients).await, 0);
+}
+
+#[tokio::test]
 async fn a_cleanup_of_everything_counts_each_message_once() {
     let world = World::start().await;
     let clients = world.a();

@@ -285,6 +285,24 @@ async fn a_lease_that_has_run_out_can_be_renewed_or_taken_until_the_grace_is_ove
 }
 
 #[tokio::test]
+async fn the_next_writer_can_repeat_the_last_write_of_the_one_before() {
+    let world = World::start().await;
+    let a = world.a();
+    a.message("m").await;
+    let first = a.acquire("m", "w1", LONG).await.unwrap().fence;
+    let last = |fence| v1::AppendTextRequest {
+        request_id: "last".into(),
+        ..fenced(fence, "text")
+    };
+    a.append_with(last(first)).await.unwrap();
+    let second = a.acquire_with(takeover("w2")).await.unwrap().fence;
+    assert_ne!(first, second);
+    let repeated = world.b().append_with(last(second)).await.unwrap();
+    assert!(repeated.result.unwrap().deduplicated);
+    assert_eq!(a.get("m").await.unwrap().text, "text");
+}
+
+#[tokio::test]
 async fn workers_of_its_tasks_do_not_keep_a_lost_writer_alive() {
     let world = World::start().await;
     let a = world.a();

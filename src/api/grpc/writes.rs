@@ -30,7 +30,7 @@ pub(super) struct Write {
     pub(super) command: Command,
 }
 
-/// Clears the request id and reads what every write carries; with `leased` also
+/// Clears request id and fence, and reads what every write carries; with `leased` also
 /// the lease that it is made under.
 macro_rules! envelope {
     ($principal:expr, $method:literal, $request:ident) => {
@@ -42,7 +42,8 @@ macro_rules! envelope {
     (@ $principal:expr, $method:literal, $request:ident, $attempt:expr) => {{
         let request_id = std::mem::take(&mut $request.request_id);
         let right = Right {
-            fence: $request.fence,
+            // A writer that starts anew has another, and repeats the same write.
+            fence: std::mem::take(&mut $request.fence),
             attempt: $attempt,
         };
         fields::request(
