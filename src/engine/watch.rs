@@ -152,13 +152,17 @@ impl Watcher {
                 frames => frames,
             },
             Stage::Awaiting => self.wait_for_birth().await,
-            // It may have something to send for longer.
-            Stage::Following if self.deadline.is_some_and(|end| end <= Instant::now()) => {
-                Err(EngineError::WatchExpired)
-            }
+            Stage::Following if self.is_expired() => Err(EngineError::WatchExpired),
             Stage::Following => self.follow().await,
             Stage::Done => Ok(Vec::new()),
         }
+    }
+
+    /// What there was when it began is sent however long that takes. What comes then
+    /// may never end.
+    fn is_expired(&self) -> bool {
+        let is_live = self.is_caught_up && self.ended.is_none();
+        is_live && self.deadline.is_some_and(|end| end <= Instant::now())
     }
 
     async fn open(&mut self, start: Start) -> Steps {
@@ -484,15 +488,13 @@ impl Watcher {
         steps
     }
 
-    /// An open watch outlives a Redis that is away, but not one that gives nonsense.
+    /// An open watch outlives a Redis that is away, but not data that is damaged.
     async fn outlast(&mut self, error: StoreError) -> Steps {
-        match error {
-            error if error.is_absence() => {
-                debug!(%error, "an open watch waits for redis");
-                self.pause().await
-            }
-            error => Err(error.into()),
+        if let StoreError::Corrupt(_) = error {
+            return Err(error.into());
         }
+        debug!(%error, "an open watch waits for redis");
+        self.pause().await
     }
 
     async fn pause(&mut self) -> Steps {

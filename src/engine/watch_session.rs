@@ -31,6 +31,8 @@ const READ_ENTRIES: usize = 256;
 /// A message is announced before it is created. One that does not appear for so
 /// long was not created.
 const BIRTH_MAX: Duration = Duration::from_secs(10);
+/// So long one is waited for that was announced before, as far as clocks agree.
+const BIRTH_MIN: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Watches every message of a session. The stream ends after an `end` frame
@@ -127,7 +129,7 @@ impl SessionWatcher {
         for message in self.engine.store.streaming_messages(&self.session).await? {
             if !self.place.open.contains_key(&message) {
                 self.listed.insert(message.clone());
-                self.watch_from(message, Cursor::BEGINNING, Start::Snapshot, Some(BIRTH_MAX));
+                self.watch_from(message, Cursor::BEGINNING, Start::Snapshot, BIRTH_MAX);
             }
         }
         if !self.listed.is_empty() {
@@ -142,7 +144,7 @@ impl SessionWatcher {
         self.place.births = place.births;
         for (message, cursor) in place.open {
             let start = Start::After(cursor.into());
-            self.watch_from(message, cursor, start, Some(BIRTH_MAX));
+            self.watch_from(message, cursor, start, BIRTH_MAX);
         }
         self.take_births(page).await
     }
@@ -196,7 +198,7 @@ impl SessionWatcher {
     /// Watches a message from its beginning that was announced at this time.
     fn watch_born(&mut self, message: MessageId, announced: Time) {
         let age = (clock::now() - announced).to_std().unwrap_or_default();
-        let patience = BIRTH_MAX.checked_sub(age);
+        let patience = BIRTH_MAX.saturating_sub(age).max(BIRTH_MIN);
         let start = Start::After(Position::BEGINNING);
         self.watch_from(message, Cursor::BEGINNING, start, patience);
     }
@@ -213,13 +215,7 @@ impl SessionWatcher {
         seen
     }
 
-    fn watch_from(
-        &mut self,
-        message: MessageId,
-        cursor: Cursor,
-        start: Start,
-        patience: Option<Duration>,
-    ) {
+    fn watch_from(&mut self, message: MessageId, cursor: Cursor, start: Start, patience: Duration) {
         self.place.open.insert(message.clone(), cursor);
         let steps = self.engine.watch(WatchRequest {
             principal: self.principal.clone(),
@@ -227,7 +223,7 @@ impl SessionWatcher {
             session: Some(self.session.clone()),
             start,
             fail_on_gap: false,
-            wait_for_create: patience.filter(|_| cursor == Cursor::BEGINNING),
+            wait_for_create: (cursor == Cursor::BEGINNING).then_some(patience),
             event_types: Default::default(),
             max_wait: None,
         });

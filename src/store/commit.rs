@@ -53,7 +53,12 @@ impl Store {
     /// anew by the next attempt, under the same names, need not be sent again.
     pub async fn commit(&self, commit: Commit<'_>) -> Result<Committed, StoreError> {
         let committed = self.stage_and_commit(&commit).await;
-        if !matches!(committed, Ok(Committed::Done(_) | Committed::Conflict)) {
+        let is_settled = match &committed {
+            Ok(committed) => !matches!(committed, Committed::Done(_) | Committed::Conflict),
+            // Who waits for a Redis that is away has waited long enough.
+            Err(error) => !error.is_absence(),
+        };
+        if is_settled {
             self.unstage(commit.blobs).await;
         }
         committed

@@ -25,8 +25,9 @@ use crate::{
 /// Messages of one session that are looked at when somebody begins to watch it.
 const SESSION_MESSAGES_MAX: usize = 1_000_000;
 
-/// So long after it was announced nobody waits for a message any more.
-const STALE_AFTER: Duration = Duration::from_secs(10);
+/// So long after it was announced, a message is announced anew where it does not
+/// exist: before those who follow the session have given it up.
+const STALE_AFTER: Duration = Duration::from_secs(5);
 
 /// Whether a message may be created in a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
