@@ -82,7 +82,8 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it adds to what a message keeps, other than where it or a task ends.
+    /// Whether it adds blocks to a message, or what goes with them. Others change a
+    /// message by little, and are not refused where it is full.
     pub fn adds(&self) -> bool {
         match self {
             Self::AppendText(_)

@@ -262,8 +262,8 @@ fn repeated(message: Message, detail: String) -> Written {
     }
 }
 
-/// Refuses changes that would make a message too large to be sent. Only who adds to
-/// it is refused: there is room for what ends it, and its tasks.
+/// Refuses changes that would make a message too large to be sent. Asked only of what
+/// adds to it: there is room left for what ends it, and its tasks.
 pub(super) fn check_fits(message: &Message, changes: &[Change], now: Time) -> Result<(), Refusal> {
     if message.blocks.len() + message.tasks.len() + changes.len() <= ITEMS_SMALL {
         return Ok(());
