@@ -105,6 +105,7 @@ fn from_store(failure: &StoreError) -> Status {
         ),
         StoreError::Refused(_)
         | StoreError::TooOld { .. }
+        | StoreError::Mode { .. }
         | StoreError::InvalidUrl
         | StoreError::Connect(_) => {
             error!(error = %failure, "redis refuses to work for us");

@@ -29,6 +29,8 @@ pub struct BlobNames {
     fresh: fn() -> ContentId,
     /// With the SHA-256 of what they are the names of, in order.
     drawn: Vec<(String, ContentId)>,
+    /// Those of content that a later decision no longer has.
+    given_up: Vec<ContentId>,
     /// How many of them this decision has.
     count: usize,
 }
@@ -39,8 +41,20 @@ impl BlobNames {
         Self {
             fresh,
             drawn: Vec::new(),
+            given_up: Vec::new(),
             count: 0,
         }
+    }
+
+    /// The latest decision was written: its names stay.
+    pub fn keep(&mut self) {
+        self.drawn.clear();
+    }
+
+    /// Names of what was perhaps brought to a store and is not referred to.
+    pub fn into_left(self) -> Vec<ContentId> {
+        let drawn = self.drawn.into_iter().map(|(_, id)| id);
+        self.given_up.into_iter().chain(drawn).collect()
     }
 
     fn of_next(&mut self, sha256: &str) -> ContentId {
@@ -50,7 +64,8 @@ impl BlobNames {
             Some((same, id)) if same == sha256 => id.clone(),
             _ => {
                 let id = (self.fresh)();
-                self.drawn.truncate(place);
+                let other = self.drawn.drain(place..).map(|(_, id)| id);
+                self.given_up.extend(other);
                 self.drawn.push((sha256.to_owned(), id.clone()));
                 id
             }
@@ -143,4 +158,38 @@ impl Blob {
 pub fn sha256_hex(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn fresh() -> ContentId {
+        static DRAWN: AtomicUsize = AtomicUsize::new(0);
+        ContentId::parse(&format!("c{}", DRAWN.fetch_add(1, Ordering::Relaxed))).unwrap()
+    }
+
+    /// A decision that has content of these digests.
+    fn decide(names: &mut BlobNames, digests: &[&str]) -> Vec<ContentId> {
+        names.count = 0;
+        digests.iter().map(|digest| names.of_next(digest)).collect()
+    }
+
+    #[test]
+    fn what_a_later_decision_has_no_more_is_left_and_what_is_written_is_not() {
+        let mut names = BlobNames::new(fresh);
+        let first = decide(&mut names, &["image", "short text"]);
+        let second = decide(&mut names, &["image", "longer text"]);
+        assert_eq!(first[0], second[0], "it is there already");
+        assert_ne!(first[1], second[1]);
+        names.keep();
+        assert_eq!(names.into_left(), first[1..]);
+
+        let mut names = BlobNames::new(fresh);
+        decide(&mut names, &["image", "text"]);
+        let last = decide(&mut names, &["image"]);
+        assert!(names.into_left().contains(&last[0]), "it was not written");
+    }
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     domain::{
         Time,
-        command::{AppendText, Command},
+        command::{AppendText, Command, Right},
         event::Change,
         ids::BlockId,
         limits,
@@ -362,14 +362,23 @@ fn of_different_messages(batches: &[AppendBatch]) -> usize {
 
 /// What an append is answered: block and offset, apart by a space. Others may
 /// have opened the block, so only the decision knows both.
-pub(super) fn detail(append: &AppendText, message: &Message, changes: &[Change]) -> String {
+pub(super) fn detail(
+    append: &AppendText,
+    right: &Right,
+    message: &Message,
+    changes: &[Change],
+) -> String {
     let written = changes.iter().find_map(|change| match change {
         Change::TextAppended { block, offset, .. } => Some((block, *offset)),
         _ => None,
     });
     let (block, offset) = written.unwrap_or_else(|| {
         // Nothing was appended: the text stands where it was expected.
-        let tail = message.tail().map_or(&append.new_block, |tail| &tail.id);
+        let tail = match &right.attempt {
+            None => message.tail(),
+            Some(attempt) => message.task_tail(&attempt.task),
+        };
+        let tail = tail.map_or(&append.new_block, |tail| &tail.id);
         let block = append.block.as_ref().unwrap_or(tail);
         (block, append.expected_offset.unwrap_or_default())
     });

@@ -248,6 +248,9 @@ impl Dispatcher {
     async fn look(&mut self) {
         for queue in self.in_turn() {
             let wanted = self.line.count(&queue).min(TICKETS_MAX);
+            if wanted == 0 {
+                continue;
+            }
             let taken = self
                 .engine
                 .store
@@ -261,6 +264,11 @@ impl Dispatcher {
                     if self.line.count(&queue) > 0 {
                         self.expect(taken.next);
                     }
+                }
+                // To ask for each queue whether Redis is back would take too long.
+                Err(error) if error.is_absence() => {
+                    let queues: Vec<_> = self.line.queues().cloned().collect();
+                    queues.iter().for_each(|queue| self.fail(queue, &error));
                 }
                 Err(error) => self.fail(&queue, &error),
             }
@@ -361,7 +369,9 @@ impl Engine {
     /// have to wait for the lease to run out.
     async fn deliver(&self, message: Message, task: TaskId, waiter: Waiter) {
         let count = waiter.request.history;
-        let history = self.latest_messages(&message.session, count).await;
+        let history = self
+            .latest_messages(&message.session, &message.user, count)
+            .await;
         let claimed = Claimed {
             message,
             task,

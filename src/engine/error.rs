@@ -29,3 +29,13 @@ pub enum EngineError {
     #[error("the watch has lasted as long as was asked")]
     WatchExpired,
 }
+
+impl EngineError {
+    /// What this means to whoever has made a write before: something was changed.
+    pub(super) fn after_a_write(self) -> Self {
+        match self {
+            Self::Store(error) => Self::Store(error.after_a_write()),
+            other => other,
+        }
+    }
+}

@@ -10,6 +10,7 @@ use crate::{
     domain::{
         ids::{MessageId, SessionId, UserId},
         limits,
+        message::Message,
         principal::Principal,
         session::Session,
     },
@@ -79,7 +80,7 @@ impl Engine {
         session: &SessionId,
         page: &PageRequest<MessageId>,
     ) -> Result<MessagePage, EngineError> {
-        self.session(principal, session).await?;
+        let (Session { user, .. }, _) = self.session(principal, session).await?;
         let mut after = page.after.clone();
         let mut skip = page.skip;
         let mut frame = Frame::default();
@@ -93,7 +94,7 @@ impl Engine {
             skip = 0;
             let is_last = found.len() <= wanted;
             found.truncate(wanted);
-            let count = self.fill(&mut frame, session, &found).await?;
+            let count = self.fill(&mut frame, session, &user, &found).await?;
             let is_full = count < found.len();
             after = found.drain(..count).next_back().or(after);
             if is_full || is_last || frame.messages.len() == page.size {
@@ -110,12 +111,14 @@ impl Engine {
     pub(super) async fn latest_messages(
         &self,
         session: &SessionId,
+        user: &UserId,
         count: usize,
     ) -> Result<Vec<v1::Message>, EngineError> {
         let mut frame = Frame::default();
         let found = self.store.latest_messages(session, count).await?;
         for batch in found.chunks(LOAD_BATCH) {
-            if self.fill(&mut frame, session, batch).await? < batch.len() {
+            let filled = self.fill(&mut frame, session, user, batch).await?;
+            if filled < batch.len() {
                 break;
             }
         }
@@ -123,12 +126,14 @@ impl Engine {
         Ok(frame.messages)
     }
 
-    /// Loads messages of an index into a frame, and takes those from the index that
-    /// are long gone. Returns how many of them it got through before the frame was full.
+    /// Loads messages of the index of a user's session into a frame, and takes those
+    /// from the index that are long gone, or another user's: an earlier session of
+    /// that id had them. Returns how many it got through before the frame was full.
     async fn fill(
         &self,
         frame: &mut Frame,
         session: &SessionId,
+        user: &UserId,
         found: &[(u64, MessageId)],
     ) -> Result<usize, EngineError> {
         let ids: Vec<_> = found.iter().map(|(_, id)| id.clone()).collect();
@@ -138,14 +143,15 @@ impl Engine {
         let mut count = 0;
         let mut loads = pin!(self.store.load_each(&ids).await?);
         while let Some(loaded) = loads.try_next().await? {
-            match loaded.filter(|loaded| loaded.message.session == *session) {
+            let is_own = |message: &Message| message.session == *session && message.user == *user;
+            match loaded.filter(|loaded| is_own(&loaded.message)) {
                 Some(loaded) => {
                     let message = self.view(loaded.message).await?.to_v1();
                     if !frame.add(message) {
                         break;
                     }
                 }
-                None if found[count].0 < forgotten => gone.push(ids[count].clone()),
+                None if found[count].0 < forgotten => gone.push(found[count].clone()),
                 None => {}
             }
             count += 1;
@@ -193,7 +199,7 @@ impl Engine {
                         }
                         sessions.push((session, count));
                     }
-                    None => gone.push(place.1.clone()),
+                    None => gone.push(place.clone()),
                 }
                 before = Some(place);
             }

@@ -16,9 +16,10 @@ use crate::{
         event::{Change, Event},
         ids::{MessageId, RequestId, SessionId, UserId},
         message::Message,
-        offload::offload,
+        offload::{BlobNames, offload},
         principal::Principal,
         refusal::Refusal,
+        session::Session,
     },
     store::{Admission, Commit, Committed, Inspected, StoreError},
 };
@@ -85,9 +86,11 @@ impl Engine {
         };
         let otherwise = match self.create(principal, new, now).await? {
             Creation::Done(message) => {
+                let receipt = Receipt::of(&message);
+                let view = self.view(*message).await;
                 return Ok(Created {
-                    receipt: Receipt::of(&message),
-                    view: self.view(*message).await?,
+                    receipt,
+                    view: view.map_err(EngineError::after_a_write)?,
                     created: true,
                 });
             }
@@ -102,8 +105,22 @@ impl Engine {
     pub(super) async fn create(
         &self,
         principal: &Principal,
+        new: NewMessage<'_>,
+        now: Time,
+    ) -> Result<Creation, EngineError> {
+        let mut names = clock::blob_names();
+        let created = self.create_named(principal, new, now, &mut names).await;
+        self.leave(names, &created).await;
+        created
+    }
+
+    /// The same, with names for the content in it.
+    async fn create_named(
+        &self,
+        principal: &Principal,
         mut new: NewMessage<'_>,
         now: Time,
+        names: &mut BlobNames,
     ) -> Result<Creation, EngineError> {
         let NewMessage { session, id, .. } = new;
         let blocks = new.changes.iter().filter_map(Change::added_block);
@@ -117,7 +134,7 @@ impl Engine {
             Admission::Missing => return Err(Refusal::SessionUnknown(session.clone()).into()),
             Admission::Closed => return Ok(Creation::Closed),
         };
-        let blobs = offload(None, &mut new.changes, &mut clock::blob_names());
+        let blobs = offload(None, &mut new.changes, names);
         let message = fold(id, session, &user, &new.changes, now)
             .ok_or_else(|| Refusal::MessageUnknown(id.clone()))?;
         let commit = Commit {
@@ -140,7 +157,10 @@ impl Engine {
         }
         Ok(match committed? {
             Committed::Exists => Creation::Exists,
-            Committed::Done(_) => Creation::Done(Box::new(message)),
+            Committed::Done(_) => {
+                names.keep();
+                Creation::Done(Box::new(message))
+            }
             Committed::Conflict | Committed::Missing => return Err(EngineError::Contended),
         })
     }
@@ -159,12 +179,10 @@ impl Engine {
             return Err(otherwise.into());
         };
         let message = loaded.message;
-        principal.authorize(&message.user, otherwise.clone())?;
         if message.session != *session {
-            self.store
-                .forget_messages(session, std::slice::from_ref(id))
-                .await?;
+            self.store.withdraw(id, session).await?;
         }
+        principal.authorize(&message.user, otherwise.clone())?;
         if message.session != *session || message.role != command.role {
             return Err(Refusal::MessageExists(id.clone()).into());
         }
@@ -207,25 +225,26 @@ impl Engine {
         id: &MessageId,
     ) -> Result<(), EngineError> {
         let message = self.load_for(principal, id).await?.message;
-        if !self.erase(id, &message.session).await? {
+        if !self.erase(id, &message.session, &message.user).await? {
             return Err(Refusal::MessageUnknown(id.clone()).into());
         }
         Ok(())
     }
 
-    /// Erases a message, and what queues say of it. False where the session has no
-    /// such message.
+    /// Erases a message, and what queues say of it. False where the user's session
+    /// has no such message.
     pub(super) async fn erase(
         &self,
         id: &MessageId,
         session: &SessionId,
+        user: &UserId,
     ) -> Result<bool, EngineError> {
         let loaded = match self.store.load(id).await {
             // What cannot be read can be erased. Its tickets are found to be stale.
             Err(StoreError::Corrupt(_)) => None,
             loaded => loaded?,
         };
-        let is_erased = self.store.delete_message(id, session).await?;
+        let is_erased = self.store.delete_message(id, session, user).await?;
         if let Some(loaded) = loaded.filter(|_| is_erased) {
             self.discard_tickets(&loaded.message).await;
         }
@@ -244,9 +263,9 @@ impl Engine {
             return Ok(0);
         };
         if let Some(session) = &cleanup.session {
-            self.session(principal, session).await?;
+            let (session, _) = self.session(principal, session).await?;
             return self
-                .cleanup_session(session, before, cleanup.validate_only)
+                .cleanup_session(&session, before, cleanup.validate_only)
                 .await;
         }
         let mut count = 0;
@@ -255,9 +274,9 @@ impl Engine {
             let (next, sessions) = self.store.scan_sessions(place).await?;
             for session in &sessions {
                 match self.session(principal, session).await {
-                    Ok(_) => {
+                    Ok((session, _)) => {
                         count += self
-                            .cleanup_session(session, before, cleanup.validate_only)
+                            .cleanup_session(&session, before, cleanup.validate_only)
                             .await?;
                     }
                     // Another user's, or expired meanwhile.
@@ -274,17 +293,18 @@ impl Engine {
 
     async fn cleanup_session(
         &self,
-        session: &SessionId,
+        session: &Session,
         before: Time,
         validate_only: bool,
     ) -> Result<u64, EngineError> {
-        let messages = self.store.messages_before(session, before).await?;
+        let Session { id, user, .. } = session;
+        let messages = self.store.messages_before(id, before).await?;
         if validate_only {
-            return Ok(self.store.count_messages(session, &messages).await?);
+            return Ok(self.store.count_messages(id, user, &messages).await?);
         }
         let mut count = 0;
         for message in &messages {
-            count += u64::from(self.erase(message, session).await?);
+            count += u64::from(self.erase(message, id, user).await?);
         }
         Ok(count)
     }

@@ -86,7 +86,7 @@ impl Engine {
                 break;
             }
             for (_, message) in &messages {
-                count += u64::from(self.erase(message, id).await?);
+                count += u64::from(self.erase(message, id, &session.user).await?);
             }
         }
         self.store.delete_session(id, &session.user).await?;

@@ -32,6 +32,8 @@ pub struct SubmitRequest {
 impl Engine {
     /// Makes a message with a task in it, or starts the task in one that there is.
     pub async fn submit(&self, submit: &SubmitRequest) -> Result<Written, EngineError> {
+        // First, so that nobody learns from it of a message that is not theirs.
+        self.session(&submit.principal, &submit.session).await?;
         let mut session = self.session_of(&submit.message).await?;
         if session.is_none() {
             if let Some(written) = self.create_with_task(submit).await? {

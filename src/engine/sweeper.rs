@@ -13,7 +13,7 @@ use tracing::{debug, error, warn};
 
 use super::{Engine, EngineError, clock};
 use crate::{
-    domain::{Time, ids::MessageId, message::Message, refusal::Refusal},
+    domain::{Time, ids::MessageId, message::Message, offload::BlobNames, refusal::Refusal},
     store::StoreError,
 };
 
@@ -101,6 +101,17 @@ impl Engine {
     /// is gone.
     async fn settle_due(&self, id: &MessageId) -> Result<Option<Message>, EngineError> {
         let mut names = clock::blob_names();
+        let settled = self.settle_named(id, &mut names).await;
+        self.leave(names, &settled).await;
+        settled
+    }
+
+    /// The same, with names for the content in it.
+    async fn settle_named(
+        &self,
+        id: &MessageId,
+        names: &mut BlobNames,
+    ) -> Result<Option<Message>, EngineError> {
         for round in 0..DECISIONS_MAX {
             let Some(loaded) = self.store.load(id).await? else {
                 return Ok(None);
@@ -116,7 +127,7 @@ impl Engine {
             }
             let mut before = loaded.message.clone();
             before.visited(now);
-            let committed = self.commit_named(&loaded, before, changes, None, now, &mut names);
+            let committed = self.commit_named(&loaded, before, changes, None, now, names);
             match committed.await {
                 Ok(None) => {}
                 Ok(settled) => return Ok(settled),

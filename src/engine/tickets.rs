@@ -4,7 +4,7 @@
 
 use tracing::debug;
 
-use super::{Engine, EngineError, clock};
+use super::{Engine, EngineError};
 use crate::{
     domain::{claim::Offer, event::Change, ids::Label, message::Message},
     store::{QueueEntry, Ticket},
@@ -18,11 +18,7 @@ impl Engine {
             let Change::TaskStarted(task) = change else {
                 continue;
             };
-            if !self
-                .store
-                .has_room(&task.queue, limit, clock::now())
-                .await?
-            {
+            if !self.store.has_room(&task.queue, limit).await? {
                 let queue = task.queue.clone();
                 return Err(EngineError::QueueFull { queue, limit });
             }

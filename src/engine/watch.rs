@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// How long an open watch waits before it asks a Redis that failed again.
-const RETRY_DELAY: Duration = Duration::from_millis(250);
+pub(super) const RETRY_DELAY: Duration = Duration::from_millis(250);
 /// A watcher that lags so many events behind, and had none behind it when it
 /// began, is too slow to be sent every one of them by itself.
 const SLOW_LAG: u64 = 256;
@@ -490,7 +490,7 @@ impl Watcher {
 
     /// An open watch outlives a Redis that is away, but not data that is damaged.
     async fn outlast(&mut self, error: StoreError) -> Steps {
-        if let StoreError::Corrupt(_) = error {
+        if !error.may_pass() {
             return Err(error.into());
         }
         debug!(%error, "an open watch waits for redis");

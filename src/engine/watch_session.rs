@@ -8,10 +8,15 @@ use std::{
 
 use async_stream::try_stream;
 use futures_util::stream::{BoxStream, SelectAll, StreamExt as _};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_stream::Stream;
+use tracing::debug;
 
 use super::{
-    Engine, EngineError, clock, session_place::SessionPlace, step::Step, watch::WatchRequest,
+    Engine, EngineError, clock,
+    session_place::SessionPlace,
+    step::Step,
+    watch::{RETRY_DELAY, WatchRequest},
 };
 use crate::{
     domain::{
@@ -77,6 +82,8 @@ struct SessionWatcher {
     announced: HashMap<MessageId, Time>,
     messages: SelectAll<MessageSteps>,
     follower: Follower,
+    /// When the session's log is to be read again, since Redis was away.
+    reopen_at: Option<Instant>,
     /// Messages that have not caught up since the watch began; none once the
     /// session has.
     behind: Option<HashSet<MessageId>>,
@@ -110,12 +117,13 @@ impl SessionWatcher {
             announced: HashMap::new(),
             messages: SelectAll::new(),
             follower,
+            reopen_at: None,
             behind: Some(HashSet::new()),
             is_quiet: false,
             is_over: false,
         };
         let frames = match resume {
-            None => watcher.open_streaming().await.map(|()| Vec::new())?,
+            None => watcher.open_unended().await.map(|()| Vec::new())?,
             Some(place) => watcher.resume(place, page).await?,
         };
         watcher.behind = Some(watcher.place.open.keys().cloned().collect());
@@ -123,13 +131,21 @@ impl SessionWatcher {
         Ok((watcher, frames.into_iter().chain(caught_up).collect()))
     }
 
-    /// Begins with a snapshot of each message that is being written. One that
-    /// was created a moment ago is announced as well.
-    async fn open_streaming(&mut self) -> Result<(), EngineError> {
-        for message in self.engine.store.streaming_messages(&self.session).await? {
-            if !self.place.open.contains_key(&message) {
-                self.listed.insert(message.clone());
-                self.watch_from(message, Cursor::BEGINNING, Start::Snapshot, BIRTH_MAX);
+    /// Begins with a snapshot of each message that is being written, and waits for
+    /// those that are just being created. One that was created a moment ago is
+    /// announced as well.
+    async fn open_unended(&mut self) -> Result<(), EngineError> {
+        let given_up = clock::now() - BIRTH_MAX;
+        for unended in self.engine.store.unended_messages(&self.session).await? {
+            let message = unended.message;
+            let is_awaited = unended.is_there || unended.entered > given_up;
+            if !is_awaited || self.place.open.contains_key(&message) {
+                continue;
+            }
+            self.listed.insert(message.clone());
+            match unended.is_there {
+                true => self.watch_from(message, Cursor::BEGINNING, Start::Snapshot, BIRTH_MAX),
+                false => self.watch_born(message, unended.entered),
             }
         }
         if !self.listed.is_empty() {
@@ -162,8 +178,11 @@ impl SessionWatcher {
                 }
                 Resume::Gap(reason) => {
                     let gap = EncodedFrame::gap(String::new(), reason);
-                    self.place.births = head;
-                    self.open_streaming().await?;
+                    let reached = std::mem::replace(&mut self.place.births, head);
+                    if let Err(error) = self.open_unended().await {
+                        self.place.births = reached;
+                        return Err(error);
+                    }
                     return Ok(vec![self.frame(None, &gap)]);
                 }
             }
@@ -217,6 +236,17 @@ impl SessionWatcher {
 
     fn watch_from(&mut self, message: MessageId, cursor: Cursor, start: Start, patience: Duration) {
         self.place.open.insert(message.clone(), cursor);
+        let steps = self.steps(message, cursor, start, patience);
+        self.messages.push(steps);
+    }
+
+    fn steps(
+        &self,
+        message: MessageId,
+        cursor: Cursor,
+        start: Start,
+        patience: Duration,
+    ) -> MessageSteps {
         let steps = self.engine.watch(WatchRequest {
             principal: self.principal.clone(),
             message: message.clone(),
@@ -227,17 +257,37 @@ impl SessionWatcher {
             event_types: Default::default(),
             max_wait: None,
         });
-        let steps = steps.map(move |step| (message.clone(), step));
+        steps.map(move |step| (message.clone(), step)).boxed()
+    }
+
+    /// Watches a message again from where this watcher is, since its watch has failed.
+    fn watch_again(&mut self, message: MessageId) {
+        let seen = self.place.open.get(&message).copied();
+        let cursor = seen.unwrap_or(Cursor::BEGINNING);
+        let steps = self.steps(message, cursor, Start::After(cursor.into()), BIRTH_MAX);
+        let later = async move {
+            sleep(RETRY_DELAY).await;
+            steps
+        };
+        let steps = futures_util::stream::once(later).flatten();
         self.messages.push(steps.boxed());
     }
 
     /// What is sent next. May be nothing.
     async fn next(&mut self) -> Result<Frames, EngineError> {
         let drain = self.engine.hub.drain();
+        let reopen_at = self.reopen_at;
+        let reopening = async {
+            match reopen_at {
+                Some(time) => sleep_until(time).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = drain.cancelled() => Ok(self.end(WatchEnd::Draining)),
-            () = self.follower.changed() => self.take_news().await,
+            () = self.follower.changed(), if reopen_at.is_none() => self.take_news().await,
+            () = reopening => self.reopen().await,
             Some((message, step)) = self.messages.next() => self.take_step(message, step),
         }
     }
@@ -265,21 +315,27 @@ impl SessionWatcher {
         }
     }
 
-    /// Reads the session's log again from where this watcher is.
+    /// Reads the session's log again from where this watcher is. A Redis that is away
+    /// is waited for.
     async fn reopen(&mut self) -> Result<Frames, EngineError> {
-        let after = self.place.births.sequence;
-        match self
-            .engine
-            .births(&self.principal, &self.session, after)
-            .await
-        {
-            Ok(page) => {
-                self.follower = self.engine.hub.follow(page.log.clone(), page.head);
-                self.take_births(page).await
-            }
+        self.reopen_at = None;
+        match self.read_on().await {
             Err(EngineError::Refused(_)) => Ok(self.end(WatchEnd::Expired)),
-            Err(error) => Err(error),
+            Err(EngineError::Store(error)) if error.may_pass() => {
+                debug!(%error, "an open watch of a session waits for redis");
+                self.reopen_at = Some(Instant::now() + RETRY_DELAY);
+                Ok(Vec::new())
+            }
+            frames => frames,
         }
+    }
+
+    async fn read_on(&mut self) -> Result<Frames, EngineError> {
+        let after = self.place.births.sequence;
+        let page = self.engine.births(&self.principal, &self.session, after);
+        let page = page.await?;
+        self.follower = self.engine.hub.follow(page.log.clone(), page.head);
+        self.take_births(page).await
     }
 
     fn take_step(
@@ -292,6 +348,11 @@ impl SessionWatcher {
             Err(EngineError::Refused(Refusal::MessageUnknown(_))) => {
                 return Ok(self.take_missing(&message));
             }
+            Err(EngineError::Store(error)) if error.may_pass() => {
+                debug!(%message, %error, "a message of a session is watched again");
+                self.watch_again(message);
+                return Ok(Vec::new());
+            }
             Err(error) => return Err(error),
         };
         Ok(match step {
@@ -302,9 +363,14 @@ impl SessionWatcher {
                 .map(|(frame, encoded)| self.place_at(&message, frame.cursor, &encoded))
                 .collect(),
             Step::Place(frame, cursor) => {
-                let cursor = cursor.unwrap_or(Cursor::BEGINNING);
+                // Before a gap is closed by its snapshot nothing more was seen.
+                let seen = || self.place.open.get(&message).copied();
+                let cursor = cursor.or_else(seen).unwrap_or(Cursor::BEGINNING);
                 vec![self.place_at(&message, cursor, &frame)]
             }
+            // Watches of messages end with the service as well, though the messages
+            // do not: whoever resumes is to find them.
+            Step::End(_) if self.engine.hub.drain().is_cancelled() => self.end(WatchEnd::Draining),
             Step::End(frame) => {
                 self.over(&message);
                 self.is_quiet = false;

@@ -108,6 +108,20 @@ impl Engine {
         are_wanted: impl Fn(&[Change]) -> bool,
     ) -> Result<Option<Written>, EngineError> {
         let mut names = clock::blob_names();
+        let written = self.write_named(request, command, are_wanted, &mut names);
+        let written = written.await;
+        self.leave(names, &written).await;
+        written
+    }
+
+    /// The same, with names for the content in it.
+    async fn write_named(
+        &self,
+        request: &Request,
+        command: &Command,
+        are_wanted: impl Fn(&[Change]) -> bool,
+        names: &mut BlobNames,
+    ) -> Result<Option<Written>, EngineError> {
         for round in 0..DECISIONS_MAX {
             if round > 4 {
                 sleep(DECISION_DELAY).await;
@@ -118,7 +132,7 @@ impl Engine {
             }
             let now = clock::now();
             let changes = loaded.message.decide(command, &request.right, now)?;
-            let detail = detail(command, &loaded.message, &changes);
+            let detail = detail(command, &request.right, &loaded.message, &changes);
             if changes.is_empty() {
                 return Ok(Some(repeated(loaded.message, detail)));
             }
@@ -136,7 +150,7 @@ impl Engine {
             let repeat = request.repeat.as_ref();
             let repeat = repeat.map(|(id, print)| (id, print.as_str(), detail.as_str()));
             let committed = self
-                .commit_named(&loaded, before, changes, repeat, now, &mut names)
+                .commit_named(&loaded, before, changes, repeat, now, names)
                 .await?;
             if let Some(message) = committed {
                 return Ok(Some(Written {
@@ -161,8 +175,21 @@ impl Engine {
         now: Time,
     ) -> Result<Option<Message>, EngineError> {
         let mut names = clock::blob_names();
-        self.commit_named(loaded, before, changes, request, now, &mut names)
-            .await
+        let committed = self
+            .commit_named(loaded, before, changes, request, now, &mut names)
+            .await;
+        self.leave(names, &committed).await;
+        committed
+    }
+
+    /// Throws away what was brought to Redis under these names and is not referred
+    /// to, now that a write is over.
+    pub(super) async fn leave<T>(&self, names: BlobNames, outcome: &Result<T, EngineError>) {
+        // Who waits for a Redis that is away has waited long enough.
+        let is_away = matches!(outcome, Err(EngineError::Store(error)) if error.is_absence());
+        if !is_away {
+            self.store.unstage(&names.into_left()).await;
+        }
     }
 
     /// The same, with names for the content in it.
@@ -188,6 +215,7 @@ impl Engine {
         };
         match self.store.commit(commit).await? {
             Committed::Done(sequence) => {
+                names.keep();
                 // Text that others appended meanwhile has moved our events on.
                 after.head.sequence = sequence.max(after.head.sequence);
                 self.loopback.committed(
@@ -236,9 +264,9 @@ fn recall(request: &Request, loaded: &Loaded) -> Result<Option<Written>, EngineE
 
 /// What the answer to a write, and to its repeat, names besides the place: the
 /// block or the task that it is about.
-fn detail(command: &Command, message: &Message, changes: &[Change]) -> String {
+fn detail(command: &Command, right: &Right, message: &Message, changes: &[Change]) -> String {
     match command {
-        Command::AppendText(append) => append::detail(append, message, changes),
+        Command::AppendText(append) => append::detail(append, right, message, changes),
         Command::AddContent(block) => block.id.to_string(),
         Command::StartTask(StartTask { id, .. })
         | Command::UpdateTask(UpdateTask { id, .. })

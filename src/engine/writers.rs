@@ -62,11 +62,14 @@ impl Engine {
             let committed = self.commit(&loaded, leased, Vec::new(), None, now).await?;
             if committed.is_some() {
                 // Anew, since others could append until they were fenced.
-                let message = self.load_for(principal, &wanted.message).await?.message;
+                let view = async {
+                    let message = self.load_for(principal, &wanted.message).await?.message;
+                    self.view(message).await
+                };
                 return Ok(WriterGrant {
                     fence,
                     lease_expire_time: now + wanted.ttl,
-                    view: self.view(message).await?,
+                    view: view.await.map_err(EngineError::after_a_write)?,
                 });
             }
         }

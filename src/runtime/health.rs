@@ -1,9 +1,10 @@
 //! `grpc.health.v1.Health`: whether calls can be expected to succeed, which is
-//! whether Redis answers and accepts writes.
+//! whether Redis answers and accepts writes. Where it does not, other connections
+//! are tried.
 
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{info, warn};
@@ -12,8 +13,6 @@ use super::reflection;
 use crate::store::Store;
 
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// Long enough for a Redis that is merely busy.
-const PROBE_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Keeps the reported health true until `drain`, then reports NOT_SERVING and
 /// ends the watches of it, which would keep their connections open.
@@ -25,13 +24,16 @@ pub(super) async fn report(store: Store, mut reporter: HealthReporter, drain: Ca
     let mut ticks = interval(PROBE_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while drain.run_until_cancelled(ticks.tick()).await.is_some() {
-        let Some(now_serving) = drain.run_until_cancelled(probe(&store)).await else {
+        let Some(probed) = drain.run_until_cancelled(store.probe()).await else {
             break;
         };
-        if now_serving != serving {
-            serving = now_serving;
+        if probed.is_ok() != serving {
+            serving = probed.is_ok();
             log_turn(serving);
             set_all(&reporter, &services, serving).await;
+        }
+        if let Err(error) = probed {
+            drain.run_until_cancelled(store.recover(&error)).await;
         }
     }
 
@@ -48,10 +50,6 @@ fn reported_services() -> Vec<String> {
     let mut services = reflection::service_names();
     services.push(String::new());
     services
-}
-
-async fn probe(store: &Store) -> bool {
-    matches!(timeout(PROBE_TIMEOUT, store.probe()).await, Ok(Ok(())))
 }
 
 fn log_turn(serving: bool) {

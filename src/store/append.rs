@@ -61,21 +61,20 @@ impl Store {
         outcomes
     }
 
-    /// Where the message is not what this process took it for, the append is made
-    /// anew.
+    /// Where the message is not what this process took it for, or has no room, the
+    /// append is made anew.
     async fn settle(
         &self,
         extended: Result<Extended, StoreError>,
         append: &Append<'_>,
     ) -> Result<Appended, StoreError> {
         match extended? {
-            Extended::Done(appended) => Ok(appended),
-            Extended::Changed(guard) => {
-                self.learn(append.message, &guard);
-                let again = self.link.write(&self.append_call(append)).await?;
-                self.parse(again, append)
-            }
+            Extended::Done(appended) => return Ok(appended),
+            Extended::Changed(guard) => self.learn(append.message, &guard),
+            Extended::Full => self.known.forget(append.message),
         }
+        let again = self.link.write(&self.append_call(append)).await?;
+        self.parse(again, append)
     }
 
     fn append_call(&self, append: &Append<'_>) -> Cmd {

@@ -1,5 +1,7 @@
 //! Writing what was decided on a loaded message.
 
+use std::collections::HashSet;
+
 use redis::{Cmd, ToRedisArgs};
 
 use super::{
@@ -14,6 +16,9 @@ use crate::domain::{
     Time, content::Block, event::Change, ids::RequestId, message::Message, offload::Blob,
 };
 
+/// Of content that a message no longer has, for those who read of it in the log, so
+/// much is kept: the latest.
+const REPLACED_MAX: usize = 16;
 /// How often content is brought that Redis loses before it is referred to.
 const STAGINGS_MAX: usize = 3;
 
@@ -49,25 +54,14 @@ pub enum Committed {
 }
 
 impl Store {
-    /// Writes a decision, or tells why it no longer stands. Content that is brought
-    /// anew by the next attempt, under the same names, need not be sent again.
+    /// Writes a decision, or tells why it no longer stands. Its content is brought
+    /// before, and stays where it was brought if the decision was not written: for
+    /// another attempt, to which it need not be sent again if it has the same names,
+    /// or to be thrown away by [`unstage`](Store::unstage).
     pub async fn commit(&self, commit: Commit<'_>) -> Result<Committed, StoreError> {
-        let committed = self.stage_and_commit(&commit).await;
-        let is_settled = match &committed {
-            Ok(committed) => !matches!(committed, Committed::Done(_) | Committed::Conflict),
-            // Who waits for a Redis that is away has waited long enough.
-            Err(error) => !error.is_absence(),
-        };
-        if is_settled {
-            self.unstage(commit.blobs).await;
-        }
-        committed
-    }
-
-    async fn stage_and_commit(&self, commit: &Commit<'_>) -> Result<Committed, StoreError> {
         for _ in 0..STAGINGS_MAX {
             self.stage(commit.blobs).await?;
-            if let Some(committed) = self.commit_staged(commit).await? {
+            if let Some(committed) = self.commit_staged(&commit).await? {
                 return Ok(committed);
             }
         }
@@ -109,8 +103,10 @@ impl Store {
             .collect();
         let [message, text_prefix] = self.keys.of_message(&after.id);
         let due = self.keys.due();
+        let (all, gone) = self.contents_after(commit, &contents);
         let mut keys = vec![message.as_str(), text_prefix.as_str(), due];
         keys.extend(contents.iter().map(String::as_str));
+        keys.extend(gone.iter().copied());
         let mut call = self.functions.write("commit", &keys);
 
         let loaded = commit.before.map(|before| before.revision);
@@ -141,11 +137,35 @@ impl Store {
         list(&mut call, &parts.collect::<Vec<_>>());
         list(&mut call, &encode(commit.changes, commit.time));
         let mut fields = changed_fields(before, after, &log);
-        fields.extend(contents_field(commit.before, &contents));
+        if !contents.is_empty() {
+            fields.push(("contents".to_owned(), all.join(" ").into_bytes()));
+        }
         list(&mut call, &fields);
         list(&mut call, &texts(before, after));
         add_blobs(&mut call, commit.blobs, after);
+        call.arg(gone.len());
         call
+    }
+
+    /// Keys of the message's content out of line once these are added, and of what
+    /// goes because it was replaced long ago.
+    fn contents_after<'a>(
+        &self,
+        commit: &Commit<'a>,
+        new: &'a [String],
+    ) -> (Vec<&'a str>, Vec<&'a str>) {
+        let blocks = commit.after.blocks.iter();
+        let stored = blocks.filter_map(|block| block.content.as_ref()?.stored()?.id.as_ref());
+        let referred: HashSet<String> = stored.map(|id| self.keys.content(id)).collect();
+        let old = commit.before.map_or("", |before| &before.contents);
+        let all = || old.split_whitespace().chain(new.iter().map(String::as_str));
+        let replaced = all().filter(|key| !referred.contains(*key));
+        let excess = match new {
+            [] => 0,
+            _ => replaced.clone().count().saturating_sub(REPLACED_MAX),
+        };
+        let gone: Vec<&str> = replaced.take(excess).collect();
+        (all().filter(|key| !gone.contains(key)).collect(), gone)
     }
 }
 
@@ -155,18 +175,6 @@ fn list(call: &mut Cmd, rows: &[impl ToRedisArgs]) {
     for row in rows {
         call.arg(row);
     }
-}
-
-/// The field that names content out of line, if there is more of it.
-fn contents_field(before: Option<&Loaded>, new: &[String]) -> Option<(String, Vec<u8>)> {
-    let old = before
-        .map(|before| before.contents.as_str())
-        .unwrap_or_default();
-    let all: Vec<&str> = old
-        .split_whitespace()
-        .chain(new.iter().map(String::as_str))
-        .collect();
-    (!new.is_empty()).then(|| ("contents".to_owned(), all.join(" ").into_bytes()))
 }
 
 /// The open texts that the decision is about, each with the length it was

@@ -143,10 +143,9 @@ impl Store {
     }
 
     /// Throws away what was staged for a commit that was not made. What cannot be
-    /// thrown away now goes by itself.
-    pub(super) async fn unstage(&self, blobs: &[Blob]) {
-        let staged = staged(blobs).map(|(_, blob)| self.keys.content(&blob.id));
-        let keys: Vec<_> = staged.collect();
+    /// thrown away now goes by itself; what a commit refers to stays.
+    pub async fn unstage(&self, contents: &[ContentId]) {
+        let keys: Vec<_> = contents.iter().map(|id| self.keys.content(id)).collect();
         if !keys.is_empty() {
             let call = self.functions.write("unstage", &keys);
             if let Err(error) = self.link.read_one(call).await {

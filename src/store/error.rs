@@ -30,6 +30,12 @@ pub enum StoreError {
         /// Its version.
         found: String,
     },
+    /// The Redis found is not one that holds all keys by itself.
+    #[error("redis runs as {found}, name one that runs by itself: a primary without cluster mode")]
+    Mode {
+        /// How it runs.
+        found: String,
+    },
     /// The url does not name a Redis.
     #[error("the redis url is not valid: use redis://, rediss:// or redis+unix://")]
     InvalidUrl,
@@ -42,6 +48,29 @@ impl StoreError {
     /// Whether Redis was not there, as it may be again.
     pub fn is_absence(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::OutcomeUnknown(_))
+    }
+
+    /// Whether it can be waited for that it is over: it is not about what is stored.
+    pub fn may_pass(&self) -> bool {
+        !matches!(self, Self::Corrupt(_))
+    }
+
+    /// What this means to whoever has made a write before: something was changed.
+    pub fn after_a_write(self) -> Self {
+        match self {
+            Self::Unavailable(error) | Self::WritesRefused(error) => Self::OutcomeUnknown(error),
+            other => other,
+        }
+    }
+
+    /// Whether other connections may help: Redis did not answer, or the one that was
+    /// reached is a replica now.
+    pub(super) fn is_of_connection(&self) -> bool {
+        match self {
+            Self::OutcomeUnknown(_) => true,
+            Self::WritesRefused(error) => code(error).as_deref() == Some("READONLY"),
+            _ => false,
+        }
     }
 
     /// What a stored value is not.

@@ -33,6 +33,8 @@ pub(super) enum Extended {
     Done(Appended),
     /// The message is another than it was taken for; this is its guard now.
     Changed(String),
+    /// The text would be too long.
+    Full,
 }
 
 impl Store {
@@ -138,6 +140,7 @@ impl Extension<'_> {
 fn parse_refusal(mut outcome: Outcome) -> Result<Extended, StoreError> {
     match outcome.word.as_str() {
         "changed" => Ok(Extended::Changed(outcome.take()?)),
+        "full" => Ok(Extended::Full),
         "corrupt" => Err(StoreError::corrupt("a message has no log")),
         _ => Err(outcome.unknown()),
     }

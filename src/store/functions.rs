@@ -32,9 +32,9 @@ const SOURCES: [&str; 22] = [
     include_str!("functions/change_session.lua"),
     include_str!("functions/admit.lua"),
     include_str!("functions/delete_session.lua"),
+    include_str!("functions/forget.lua"),
     include_str!("functions/offer.lua"),
     include_str!("functions/take.lua"),
-    include_str!("functions/room.lua"),
     include_str!("functions/discard.lua"),
     include_str!("functions/probe.lua"),
 ];

@@ -38,7 +38,7 @@
 //! | `open` | the blocks that text can be appended to, apart by spaces |
 //! | `tail` | the one among them that an append goes to which names none |
 //! | `guard` | while it is streaming: fence, tail, session, user, once a cancel was requested `cancel`, and of each task that is held `task:attempt:tail`, where it has a tail of its own, and `task:attempt/block` for each other block of it that is open; apart by spaces |
-//! | `contents` | keys of its content out of line, apart by spaces |
+//! | `contents` | keys of its content out of line, apart by spaces; of what was replaced the last 16 |
 //! | `fence` | which writer may write, 0 for anybody; once a cancel was requested, followed by ` cancel` |
 //! | `lease` | who that is, and for how long: see store/snapshot.rs |
 //! | `cancel` | when a requested cancel is carried out (µs) |

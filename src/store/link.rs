@@ -1,6 +1,9 @@
 //! The connections to Redis, and what to do when they fail.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline,
@@ -11,6 +14,8 @@ use redis::{
     },
     io::tcp::TcpSettings,
 };
+
+use tracing::{debug, warn};
 
 use super::{StoreError, functions::Library};
 
@@ -24,12 +29,32 @@ const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(200);
 /// Connections that every call shares, and the way to new ones.
 pub(super) struct Link {
     client: Client,
+    lines: RwLock<Lines>,
+    library: Arc<Library>,
+    redis_version: Arc<str>,
+}
+
+/// Connections that come back by themselves after they were closed.
+struct Lines {
     /// Small calls: writes, and reads of what is small.
     calls: ConnectionManager,
     /// Reads of what may be large, which writes must not wait behind.
     bulk: ConnectionManager,
-    library: Arc<Library>,
-    redis_version: Arc<str>,
+}
+
+impl Lines {
+    async fn open(client: &Client) -> Result<Self, RedisError> {
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(1)
+            .set_max_delay(RECONNECT_DELAY_MAX)
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT));
+        let manager = || ConnectionManager::new_with_config(client.clone(), config.clone());
+        Ok(Self {
+            calls: manager().await?,
+            bulk: manager().await?,
+        })
+    }
 }
 
 impl Link {
@@ -38,27 +63,46 @@ impl Link {
         library: Arc<Library>,
     ) -> Result<Self, StoreError> {
         let client = Client::open(info).map_err(StoreError::Connect)?;
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(1)
-            .set_max_delay(RECONNECT_DELAY_MAX)
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT));
-        let manager = || ConnectionManager::new_with_config(client.clone(), config.clone());
-        let mut calls = manager().await.map_err(StoreError::Connect)?;
-        let bulk = manager().await.map_err(StoreError::Connect)?;
-        let redis_version = version(&mut calls).await?;
-        library
-            .load()
-            .exec_async(&mut calls)
-            .await
-            .map_err(StoreError::Connect)?;
+        let mut lines = Lines::open(&client).await.map_err(StoreError::Connect)?;
+        let redis_version = version(&mut lines.calls).await?;
+        if let Err(error) = library.load().exec_async(&mut lines.calls).await {
+            match StoreError::from(error.clone()) {
+                // They are loaded when they are first called. What can be read
+                // until then, other instances have loaded them for.
+                StoreError::WritesRefused(_) | StoreError::Unavailable(_) => {
+                    warn!(%error, "redis takes no functions yet");
+                }
+                _ => return Err(StoreError::Connect(error)),
+            }
+        }
         Ok(Self {
             client,
-            calls,
-            bulk,
+            lines: RwLock::new(lines),
             library,
             redis_version,
         })
+    }
+
+    fn calls(&self) -> ConnectionManager {
+        let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
+        lines.calls.clone()
+    }
+
+    fn bulk(&self) -> ConnectionManager {
+        let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
+        lines.bulk.clone()
+    }
+
+    /// Takes new connections in place of those that are there, if there are any to
+    /// be had. Whoever waits for an answer on the old ones goes on waiting.
+    pub(super) async fn renew(&self) {
+        match Lines::open(&self.client).await {
+            Ok(lines) => {
+                warn!("connections to redis that were of no use are replaced");
+                *self.lines.write().unwrap_or_else(PoisonError::into_inner) = lines;
+            }
+            Err(error) => debug!(%error, "there are no other connections to redis"),
+        }
     }
 
     pub(super) fn redis_version(&self) -> &str {
@@ -106,7 +150,7 @@ impl Link {
     }
 
     async fn write_once(&self, call: &Cmd) -> Result<Value, RedisError> {
-        let answer = self.calls.clone().req_packed_command(call).await?;
+        let answer = self.calls().req_packed_command(call).await?;
         whole(answer)
     }
 
@@ -153,7 +197,7 @@ impl Link {
         if calls.is_empty() {
             return Vec::new();
         }
-        let mut connection = self.calls.clone();
+        let mut connection = self.calls();
         let count = calls.len();
         let answers = match connection.send_packed_commands(calls, 0, count).await {
             Ok(answers) => answers,
@@ -198,12 +242,12 @@ impl Link {
     }
 
     async fn read_once(&self, calls: &Pipeline) -> Result<Vec<Value>, RedisError> {
-        calls.query_async(&mut self.bulk.clone()).await
+        calls.query_async(&mut self.bulk()).await
     }
 
     /// A Redis that was replaced or flushed has no functions.
     async fn load_library(&self) -> Result<(), StoreError> {
-        let mut connection = self.calls.clone();
+        let mut connection = self.calls();
         Ok(self.library.load().exec_async(&mut connection).await?)
     }
 }
@@ -235,16 +279,20 @@ fn is_function_missing(error: &RedisError) -> bool {
     error.to_string().contains("Function not found")
 }
 
+/// The version of the Redis, if it is one that can be used.
 async fn version(connection: &mut ConnectionManager) -> Result<Arc<str>, StoreError> {
     let info: String = redis::cmd("INFO")
         .arg("server")
         .query_async(connection)
         .await
         .map_err(StoreError::Connect)?;
-    let found = info
-        .lines()
-        .find_map(|line| line.strip_prefix("redis_version:"))
-        .unwrap_or("unknown");
+    let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name));
+    if let Some(mode @ ("cluster" | "sentinel")) = field("redis_mode:") {
+        return Err(StoreError::Mode {
+            found: mode.to_owned(),
+        });
+    }
+    let found = field("redis_version:").unwrap_or("unknown");
     let major = found.split('.').next().and_then(|major| major.parse().ok());
     match major {
         Some(7u32..) => Ok(found.into()),

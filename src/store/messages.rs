@@ -14,12 +14,14 @@ use super::{
 use crate::domain::{
     Time,
     cursor::Cursor,
-    ids::{MessageId, RequestId, SessionId},
+    ids::{MessageId, RequestId, SessionId, UserId},
     message::{Message, MessageState},
 };
 
 /// Entries of an index that are passed over at once.
 const SKIP_BATCH_MAX: usize = 10_000;
+/// Messages of an index that are looked at in one journey.
+pub(super) const LOOK_BATCH: usize = 1_000;
 
 /// A message as it was read, with what a commit must find unchanged.
 #[derive(Debug, Clone)]
@@ -104,37 +106,74 @@ impl Store {
     }
 
     /// Erases a message and takes it from its session's index. False where the
-    /// session has no such message.
+    /// user's session has no such message.
     pub async fn delete_message(
         &self,
         message: &MessageId,
         session: &SessionId,
+        user: &UserId,
     ) -> Result<bool, StoreError> {
+        let index = self.keys.session_messages(session);
+        let mut entry = redis::cmd("ZSCORE");
+        entry.arg(&index).arg(message.as_str());
+        let entered: Option<f64> = parse(self.link.read_one(entry).await?)?;
+
         let [hash, text_prefix] = self.keys.of_message(message);
         let keys = [hash.as_str(), text_prefix.as_str(), self.keys.due()];
         let mut call = self.functions.write("delete", &keys);
-        call.arg(session.as_str()).arg(message.as_str());
+        call.arg(session.as_str())
+            .arg(message.as_str())
+            .arg(user.as_str());
         let deleted: bool = parse(self.link.repeatable(&call).await?)?;
-        self.forget_messages(session, std::slice::from_ref(message))
-            .await?;
         self.known.forget(message);
+        if let Some(entered) = entered {
+            self.forget_in(&index, &[(entered as u64, message.as_str())])
+                .await
+                .map_err(|error| match deleted {
+                    true => error.after_a_write(),
+                    false => error,
+                })?;
+        }
         Ok(deleted)
     }
 
-    /// Takes messages that do not exist from their session's index.
+    /// Takes messages that do not exist from their session's index, unless they
+    /// were entered anew since they were found there.
     pub async fn forget_messages(
         &self,
         session: &SessionId,
-        messages: &[MessageId],
+        found: &[(u64, MessageId)],
     ) -> Result<(), StoreError> {
-        if messages.is_empty() {
+        let entries: Vec<_> = found.iter().map(|(at, id)| (*at, id.as_str())).collect();
+        let index = self.keys.session_messages(session);
+        self.forget_in(&index, &entries).await
+    }
+
+    /// The same of any index.
+    pub(super) async fn forget_in(
+        &self,
+        index: &str,
+        entries: &[(u64, &str)],
+    ) -> Result<(), StoreError> {
+        if entries.is_empty() {
             return Ok(());
         }
-        let mut call = redis::cmd("ZREM");
-        call.arg(self.keys.session_messages(session));
-        for message in messages {
-            call.arg(message.as_str());
+        let mut call = self.functions.write("forget", &[index]);
+        for (score, member) in entries {
+            call.arg(score).arg(member);
         }
+        self.link.repeatable(&call).await.map(drop)
+    }
+
+    /// Takes a message from the index of a session that it is not of.
+    pub async fn withdraw(
+        &self,
+        message: &MessageId,
+        session: &SessionId,
+    ) -> Result<(), StoreError> {
+        let mut call = redis::cmd("ZREM");
+        call.arg(self.keys.session_messages(session))
+            .arg(message.as_str());
         self.link.repeatable(&call).await.map(drop)
     }
 
@@ -216,23 +255,25 @@ impl Store {
             .collect()
     }
 
-    /// How many of these messages the session has.
+    /// How many of these messages the user's session has.
     pub async fn count_messages(
         &self,
         session: &SessionId,
+        user: &UserId,
         messages: &[MessageId],
     ) -> Result<u64, StoreError> {
-        let mut calls = redis::pipe();
-        for message in messages {
-            calls
-                .cmd("HGET")
-                .arg(self.keys.message(message))
-                .arg("session");
-        }
+        let own = (Some(session.to_string()), Some(user.to_string()));
         let mut count = 0;
-        for answer in self.link.read(&calls).await? {
-            let held: Option<String> = parse(answer)?;
-            count += u64::from(held.as_deref() == Some(session.as_str()));
+        for batch in messages.chunks(LOOK_BATCH) {
+            let mut calls = redis::pipe();
+            for message in batch {
+                let key = self.keys.message(message);
+                calls.cmd("HMGET").arg(key).arg("session").arg("user");
+            }
+            for answer in self.link.read(&calls).await? {
+                let held: (Option<String>, Option<String>) = parse(answer)?;
+                count += u64::from(held == own);
+            }
         }
         Ok(count)
     }

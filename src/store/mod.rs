@@ -39,7 +39,7 @@ pub use self::{
     log::{Log, Look, Page, Placed, Resume},
     messages::{Inspected, Loaded, Repeat, Vitals},
     queue::{QueueBells, QueueEntry, Taken, Ticket},
-    sessions::Admission,
+    sessions::{Admission, Unended},
     subscription::{Bell, Published, Subscription},
     text::{Append, Appended, Delta},
 };
@@ -119,5 +119,14 @@ impl Store {
     pub async fn probe(&self) -> Result<(), StoreError> {
         let call = self.functions.write("probe", &[""; 0]);
         self.link.repeatable(&call).await.map(drop)
+    }
+
+    /// Takes new connections where [`probe`](Store::probe) failed with `error` and
+    /// those that are there may be the reason: a host that vanished closes none,
+    /// and neither does a primary that has become a replica.
+    pub async fn recover(&self, error: &StoreError) {
+        if error.is_of_connection() {
+            self.link.renew().await;
+        }
     }
 }

@@ -54,13 +54,12 @@ pub struct QueueBells {
 
 impl Store {
     /// Whether a queue has fewer tickets than `limit`.
-    pub async fn has_room(&self, queue: &Label, limit: u64, now: Time) -> Result<bool, StoreError> {
+    pub async fn has_room(&self, queue: &Label, limit: u64) -> Result<bool, StoreError> {
         let [key, _] = self.keys.queue(queue);
-        let mut call = self.functions.write("room", &[key]);
-        let age = i64::try_from(self.options.message_ttl.as_millis()).unwrap_or(i64::MAX);
-        call.arg(limit)
-            .arg(now.timestamp_millis().saturating_sub(age));
-        parse(self.link.repeatable(&call).await?)
+        let mut call = redis::cmd("ZCARD");
+        call.arg(key);
+        let count: u64 = parse(self.link.repeatable(&call).await?)?;
+        Ok(count < limit)
     }
 
     /// Puts tickets into their queues, unless they are there, and throws others

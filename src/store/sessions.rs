@@ -8,6 +8,7 @@ use super::{
     Page, Store, StoreError,
     entry::encode_event,
     functions,
+    messages::LOOK_BATCH,
     reply::{Outcome, array, elements, parse, scored},
 };
 use crate::{
@@ -21,9 +22,6 @@ use crate::{
     proto as v1,
     wire::values::time_to_v1,
 };
-
-/// Messages of one session that are looked at when somebody begins to watch it.
-const SESSION_MESSAGES_MAX: usize = 1_000_000;
 
 /// So long after it was announced, a message is announced anew where it does not
 /// exist: before those who follow the session have given it up.
@@ -43,6 +41,17 @@ pub enum Admission {
     Missing,
     /// The session is closed.
     Closed,
+}
+
+/// A message in a session's index that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unended {
+    /// Which.
+    pub message: MessageId,
+    /// When it was entered: before it is created.
+    pub entered: Time,
+    /// It is being written; if not, it is to be created, was not, or is gone.
+    pub is_there: bool,
 }
 
 impl Store {
@@ -218,7 +227,10 @@ impl Store {
             .functions
             .write("delete_session", &[&keys[0], &keys[1], &keys[2]]);
         self.link.repeatable(&call).await?;
-        self.forget_sessions(user, std::slice::from_ref(id)).await
+        let mut call = redis::cmd("ZREM");
+        call.arg(self.keys.user_sessions(user)).arg(id.as_str());
+        let forgotten = self.link.repeatable(&call).await.map(drop);
+        forgotten.map_err(StoreError::after_a_write)
     }
 
     /// Reads a part of a session's log; none where there is no such session. A
@@ -266,32 +278,41 @@ impl Store {
         }))
     }
 
-    /// The messages of a session that are still being written.
-    pub async fn streaming_messages(
-        &self,
-        session: &SessionId,
-    ) -> Result<Vec<MessageId>, StoreError> {
-        let messages = self
-            .list_messages(session, None, 0, SESSION_MESSAGES_MAX)
-            .await?;
-        let mut calls = redis::pipe();
-        for (_, message) in &messages {
-            calls
-                .cmd("HMGET")
-                .arg(self.keys.message(message))
-                .arg("status")
-                .arg("session");
-        }
-        let states = self.link.read(&calls).await?;
-        let mut streaming = Vec::new();
-        for ((_, message), state) in messages.into_iter().zip(states) {
-            let state: (Option<String>, Option<String>) = parse(state)?;
-            let wanted = (MessageState::Streaming.name(), session.as_str());
-            if state.0.as_deref() == Some(wanted.0) && state.1.as_deref() == Some(wanted.1) {
-                streaming.push(message);
+    /// The messages of a session that are being written, or that may be about to be
+    /// created.
+    pub async fn unended_messages(&self, session: &SessionId) -> Result<Vec<Unended>, StoreError> {
+        let streaming = [MessageState::Streaming.name(), session.as_str()];
+        let streaming = streaming.map(|field| Some(field.to_owned()));
+        let mut unended = Vec::new();
+        let mut after = None;
+        loop {
+            let batch = self
+                .list_messages(session, after.as_ref(), 0, LOOK_BATCH)
+                .await?;
+            let mut calls = redis::pipe();
+            for (_, message) in &batch {
+                let key = self.keys.message(message);
+                calls.cmd("HMGET").arg(key).arg("status").arg("session");
+            }
+            let is_last = batch.len() < LOOK_BATCH;
+            after = batch.last().cloned();
+            let states = self.link.read(&calls).await?;
+            for ((entered, message), state) in batch.into_iter().zip(states) {
+                let state: [Option<String>; 2] = parse(state)?;
+                let is_there = state != [None, None];
+                if !is_there || state == streaming {
+                    let entered = i64::try_from(entered).unwrap_or(i64::MAX);
+                    unended.push(Unended {
+                        message,
+                        entered: Time::from_timestamp_micros(entered).unwrap_or_default(),
+                        is_there,
+                    });
+                }
+            }
+            if is_last {
+                return Ok(unended);
             }
         }
-        Ok(streaming)
     }
 
     /// A user's sessions by last activity, newest first, before `before` if
@@ -329,21 +350,16 @@ impl Store {
         }
     }
 
-    /// Takes sessions that do not exist from their user's index.
+    /// Takes sessions that do not exist from their user's index, unless they were
+    /// entered anew since they were found there.
     pub async fn forget_sessions(
         &self,
         user: &UserId,
-        sessions: &[SessionId],
+        found: &[(u64, SessionId)],
     ) -> Result<(), StoreError> {
-        if sessions.is_empty() {
-            return Ok(());
-        }
-        let mut call = redis::cmd("ZREM");
-        call.arg(self.keys.user_sessions(user));
-        for session in sessions {
-            call.arg(session.as_str());
-        }
-        self.link.repeatable(&call).await.map(drop)
+        let entries: Vec<_> = found.iter().map(|(at, id)| (*at, id.as_str())).collect();
+        let index = self.keys.user_sessions(user);
+        self.forget_in(&index, &entries).await
     }
 
     /// Some of the sessions that have messages, and the place to go on from;

@@ -9,7 +9,7 @@ use throughline::proto as v1;
 use tonic::Code;
 
 use crate::support::{
-    Clients, Redis, World, image_block, named, reason, reference, refusal, text_block,
+    Clients, Redis, World, image_block, named, reason, reference, refusal, text_block, update_of,
 };
 
 const PART: usize = 256 * 1024;
@@ -330,4 +330,29 @@ async fn a_read_that_content_is_deleted_under_says_so() {
     assert!(length < 12 * MIB);
     assert_eq!(end.code(), Code::NotFound);
     assert_eq!(reason(&end), "CONTENT_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn of_content_that_is_replaced_again_and_again_the_last_is_kept() {
+    let world = World::start().await;
+    let clients = world.a();
+    clients.started("t", "render").await;
+    let task = clients.claim("render").await;
+    let mut ids = Vec::new();
+    for number in 0..30 {
+        let preview = v1::UpdateTaskRequest {
+            content: Some(image_block(vec![number; 20_000])),
+            ..update_of(&task, v1::TaskStatus::Processing)
+        };
+        clients.update_task(preview).await.unwrap();
+        ids.extend(content_ids(&clients, "m").await);
+    }
+    assert_eq!(content_keys(&world.redis).await.len(), 17);
+    for (number, id) in (0..30).zip(&ids).skip(13) {
+        assert_eq!(read(&clients, id).await.unwrap(), vec![number; 20_000]);
+    }
+    let gone = read(&clients, &ids[12]).await;
+    assert_eq!(refusal(gone).1, "CONTENT_NOT_FOUND");
+    clients.delete("m").await.unwrap();
+    assert!(content_keys(&world.redis).await.is_empty());
 }

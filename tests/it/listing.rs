@@ -359,3 +359,67 @@ async fn a_cleanup_of_everything_counts_each_message_once() {
     let keys = world.redis.keys().await;
     assert!(!keys.iter().any(|key| key.starts_with("message:")));
 }
+
+#[tokio::test]
+async fn a_session_that_is_made_anew_by_another_user_has_nothing_of_the_one_before() {
+    let world = World::start().await;
+    world.a().message("m").await;
+    // The message outlives its session where it is written or watched.
+    world.redis.run::<()>(&["DEL", "session:s"]).await;
+    let anew = v1::CreateSessionRequest {
+        session_id: "s".into(),
+        user_id: "user_2".into(),
+        ..Default::default()
+    };
+    let mut sessions = world.b().sessions;
+    let made = sessions.create_session(anew).await.unwrap().into_inner();
+    assert!(made.created);
+    assert_eq!(list(&world.b(), 10, 0).await, [""]);
+    for validate_only in [true, false] {
+        let count = cleanup(&world.b(), hours(0), "s", validate_only).await;
+        assert_eq!(count.unwrap(), 0);
+    }
+    let delete = v1::DeleteSessionRequest {
+        session_id: "s".into(),
+    };
+    sessions.delete_session(delete).await.unwrap();
+    assert_eq!(world.a().get("m").await.unwrap().session_id, "s");
+}
+
+#[tokio::test]
+async fn an_id_that_another_session_has_does_not_stay_in_the_index() {
+    let world = World::start().await;
+    world.a().message("m").await;
+    world.a().session("other").await;
+    let strange = v1::CreateMessageRequest {
+        session_id: "other".into(),
+        message_id: "m".into(),
+        role: v1::Role::User.into(),
+        ..Default::default()
+    };
+    let refused = world.b().messages.create_message(strange).await;
+    assert_eq!(refused.unwrap_err().code(), Code::AlreadyExists);
+    let entered: Option<f64> = world
+        .redis
+        .run(&["ZSCORE", "session:other:messages", "m"])
+        .await;
+    assert_eq!(entered, None);
+}
+
+#[tokio::test]
+async fn what_was_entered_anew_since_it_was_seen_stays_in_the_index() {
+    let world = World::start().await;
+    world.a().message("m").await;
+    let index = "session:s:messages";
+    let entered = async || -> Option<String> { world.redis.run(&["ZSCORE", index, "m"]).await };
+    let forget = world.redis.function("forget").await;
+    let forget = async |score: &str| {
+        let call = ["FCALL", &forget, "1", index, score, "m"];
+        world.redis.run::<()>(&call).await;
+    };
+    let seen = entered().await.unwrap();
+    forget("1").await;
+    assert_eq!(entered().await.as_ref(), Some(&seen));
+    forget(&seen).await;
+    assert_eq!(entered().await, None);
+}

@@ -7,11 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use throughline::proto::{self as v1, WatchEndReason, watch_message_response::Frame};
+use futures_util::future::join_all;
+use throughline::proto::{self as v1, WatchEndReason, watch_frame, watch_message_response::Frame};
 use tonic::{Code, Status};
 use tonic_health::{pb::HealthCheckRequest, pb::health_check_response::ServingStatus};
 
-use crate::support::{Clients, Watch, World, eventually, refusal, text_block};
+use crate::support::{
+    Clients, Redis, Route, Watch, World, claim_of, eventually, refusal, soon, text_block,
+};
 
 /// Callers are promised to hear within 2 s that Redis is away, and that the
 /// service works again 5 s after it is back. The rest is for a machine that runs
@@ -155,6 +158,139 @@ async fn calls_fail_in_time_while_redis_takes_connections_and_says_nothing() {
     drop(silent);
     world.redis.restart();
     goes_on(&world, &mut watches).await;
+}
+
+#[tokio::test]
+async fn connections_that_have_fallen_silent_are_replaced() {
+    let mut world = World::start().await;
+    world.a().message("m").await;
+    let route = Route::start(world.redis.port).await;
+    world.add_instance_at(&route.url).await;
+    let instance = world.clients[2].clone();
+    append(&instance, "before").await.unwrap();
+    let mut watch = instance.watch("m", "$").await;
+    watch.caught_up().await;
+
+    // As where a host is gone: nobody says that they are closed.
+    route.silence();
+    fails_in_time("GetMessage", instance.get("m")).await;
+    let back = Instant::now();
+    eventually("writes work", async || {
+        append(&instance, "after").await.is_ok()
+    })
+    .await;
+    eventually("reads work", async || instance.get("m").await.is_ok()).await;
+    health_becomes(&instance, ServingStatus::Serving).await;
+    assert!(back.elapsed() < BACK_MAX, "{:?}", back.elapsed());
+    let text = watch.events_until(|event| event.sequence == 4).await;
+    assert_eq!(text.len(), 1);
+}
+
+#[tokio::test]
+async fn a_primary_that_became_a_replica_is_left_for_the_new_one() {
+    let mut world = World::start().await;
+    let new = Redis::start();
+    let route = Route::start(world.redis.port).await;
+    world.add_instance_at(&route.url).await;
+    let instance = world.clients[2].clone();
+    instance.message("before").await;
+
+    // The address leads to the new one; connections to the old one stay open.
+    route.lead_to(new.port);
+    let demote = ["REPLICAOF", "127.0.0.1", &new.port.to_string()];
+    world.redis.run::<()>(&demote).await;
+    eventually("writes work", async || {
+        let session = v1::CreateSessionRequest {
+            session_id: "s".into(),
+            user_id: "user_1".into(),
+            ..Default::default()
+        };
+        let created = instance.sessions.clone().create_session(session).await;
+        created.is_ok()
+    })
+    .await;
+    assert!(new.keys().await.contains(&"session:s".to_owned()));
+    health_becomes(&instance, ServingStatus::Serving).await;
+    eventually("that old messages are gone", async || {
+        instance.get("before").await.is_err()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_instance_starts_while_redis_takes_no_writes() {
+    let mut world = World::start().await;
+    world.a().message("m").await;
+    let set_memory = async |world: &World, bytes: &str| {
+        let set = ["CONFIG", "SET", "maxmemory", bytes];
+        world.redis.run::<()>(&set).await;
+    };
+    set_memory(&world, "1").await;
+    world.add_instance().await;
+    let instance = world.clients[2].clone();
+    instance
+        .get("m")
+        .await
+        .expect("others have loaded functions");
+    let reason = fails_in_time("AppendText", append(&instance, "x")).await;
+    assert_eq!(reason, "STORE_READ_ONLY");
+    set_memory(&world, "0").await;
+    append(&instance, "x").await.unwrap();
+}
+
+#[tokio::test]
+async fn claims_of_many_queues_fail_in_time_while_redis_is_frozen() {
+    let world = World::start().await;
+    let instance = world.a();
+    world.redis.freeze();
+    let claims = (0..6).map(|queue| {
+        let instance = instance.clone();
+        async move {
+            let claim = claim_of(&format!("queue_{queue}"));
+            fails_in_time("ClaimTask", instance.try_claim(claim)).await
+        }
+    });
+    for reason in join_all(claims).await {
+        assert!(["STORE_UNAVAILABLE", "OUTCOME_UNKNOWN"].contains(&reason.as_str()));
+    }
+    world.redis.thaw();
+}
+
+#[tokio::test]
+async fn a_watch_of_a_session_goes_on_when_redis_is_back() {
+    let mut world = World::start().await;
+    world.a().message("m").await;
+    append(&world.a(), "before").await.unwrap();
+    let request = v1::WatchSessionRequest {
+        session_id: "s".into(),
+        ..Default::default()
+    };
+    let watch = world.b().sessions.watch_session(request).await;
+    let mut frames = watch.unwrap().into_inner();
+    let mut next = async |message: &str| loop {
+        let frame = soon("a frame", frames.message()).await.unwrap().unwrap();
+        if frame.message_id == message
+            && let Some(watch_frame::Frame::Event(event)) = frame.frame.unwrap().frame
+        {
+            return event.sequence;
+        }
+    };
+    append(&world.a(), "seen").await.unwrap();
+    assert_eq!(next("m").await, 4);
+
+    world.redis.kill();
+    fails_in_time("GetMessage", world.b().get("m")).await;
+    world.redis.restart();
+    eventually("writes work", async || {
+        append(&world.a(), "during").await.is_ok()
+    })
+    .await;
+    assert_eq!(next("m").await, 5);
+    eventually("messages are created", async || {
+        world.a().create("new", v1::Role::User).await.is_ok()
+    })
+    .await;
+    assert_eq!(next("new").await, 1);
 }
 
 #[tokio::test]

@@ -287,12 +287,14 @@ async fn a_user_claims_no_tasks_and_renews_those_of_nobody_else() {
     };
     let unknown = stranger.submit(submit.clone()).await.unwrap_err();
     assert_eq!(reason(&unknown), "SESSION_NOT_FOUND");
-    let elsewhere = v1::SubmitTaskRequest {
-        message_id: "m".into(),
-        ..submit
-    };
-    let unknown = stranger.submit(elsewhere).await.unwrap_err();
-    assert_eq!(reason(&unknown), "MESSAGE_NOT_FOUND");
+    for message in ["m", "unknown"] {
+        let elsewhere = v1::SubmitTaskRequest {
+            message_id: message.into(),
+            ..submit.clone()
+        };
+        let unknown = stranger.submit(elsewhere).await.unwrap_err();
+        assert_eq!(reason(&unknown), "SESSION_NOT_FOUND", "{message}");
+    }
 }
 
 #[tokio::test]

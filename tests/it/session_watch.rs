@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use throughline::proto::{self as v1, EventType, WatchEndReason, watch_frame::Frame};
 use tonic::{Code, Streaming};
 
-use crate::support::{Clients, World, fold, invalid_field, refusal, soon};
+use crate::support::{Clients, Cut, Proxy, World, fold, invalid_field, refusal, soon};
 
 /// An open watch of session `s` that keeps the last token it saw.
 struct SessionWatch {
@@ -315,4 +315,27 @@ async fn a_session_watch_refuses_what_it_does_not_know() {
     assert_eq!(refusal(watch("nobody", "").await), expected);
     let status = watch("s", "not a token").await.unwrap_err();
     assert_eq!(invalid_field(&status), "resume_token");
+}
+
+#[tokio::test]
+async fn a_message_that_is_being_created_when_the_watch_begins_is_seen() {
+    let mut world = World::start().await;
+    world.a().message("other").await;
+    // It is announced, and its creator gets no further.
+    let cut = Cut {
+        marker: "_commit".into(),
+        after: 0,
+        answer_only: false,
+    };
+    let proxy = Proxy::start(world.redis.port, cut).await;
+    world.add_instance_at(&proxy.url).await;
+    let creator = world.clients[2].clone();
+    creator.create("m", v1::Role::User).await.unwrap_err();
+
+    let mut watch = SessionWatch::open(&world.b(), "").await;
+    let (message, frame) = watch.next().await;
+    assert!(matches!(frame, Frame::Snapshot(_)), "{message} {frame:?}");
+    world.a().create("m", v1::Role::User).await.unwrap();
+    let event = watch.event().await;
+    assert_eq!((&*event.message_id, event.sequence), ("m", 1));
 }

@@ -97,26 +97,24 @@ local function append(keys, args)
   end
 
   local key = keys[2] .. block
+  local offset = call('STRLEN', key)
   if args[4] ~= '' then
-    local length = call('STRLEN', key)
     local wanted = tonumber(args[4])
-    if wanted ~= length then
-      local known = math.min(#text, length - wanted)
+    if wanted ~= offset then
+      local known = math.min(#text, offset - wanted)
       local is_there = known > 0
         and call('GETRANGE', key, wanted, wanted + known - 1) == string.sub(text, 1, known)
       if is_there and (known == #text or not is_single) then
         return { 'applied', block, args[4], known }
       end
-      return is_single and { 'offset', length } or { 'split' }
+      return is_single and { 'offset', offset } or { 'split' }
     end
   end
-
-  local length = call('APPEND', key, text)
-  local offset = length - #text
-  if length > TEXT_BYTES_MAX then
-    call('SET', key, call('GETRANGE', key, 0, offset - 1), 'KEEPTTL')
+  if offset + #text > TEXT_BYTES_MAX then
     return is_single and { 'too_long', offset } or { 'split' }
   end
+
+  call('APPEND', key, text)
   -- Fields 2 and 3 of an entry: block and offset of its first delta.
   local where = '\18' .. (#block < 128 and string.char(#block) or '\128\1') .. block .. '\25'
   local first

@@ -6,6 +6,7 @@
               2  text prefix  string  this .. block id is the key of its text
               3  due          zset    of what happens by itself
               4+ contents     hashes  to be written, or staged
+              then            hashes  content that goes
   Arguments:  revision        that was loaded; '' where the message is created
               revision        from now on
               log             its key
@@ -25,6 +26,7 @@
               texts           block, 'set' | 'append' | 'drop', text
               contents        bytes, '' where they were staged; media type, size,
                               sha256, owner
+              and the number of contents that go
   Log:        the entries
   Bell:       rung where the status or the fence is written: the message is new,
               has ended, has another writer or is to be cancelled
@@ -105,7 +107,7 @@ local function commit(keys, args)
       call('APPEND', key, text)
     end
   end)
-  each(function(index)
+  local contents = each(function(index)
     local content, bytes = keys[3 + index], next_argument()
     call('HSET', content, 'type', next_argument(), 'size', next_argument(),
       'sha256', next_argument(), 'user', next_argument())
@@ -113,6 +115,9 @@ local function commit(keys, args)
       call('HSET', content, 'data', bytes)
     end
     call('PEXPIRE', content, CONTENT_TTL)
+  end)
+  each(function(index)
+    call('UNLINK', keys[3 + contents + index])
   end)
 
   if args[5] ~= '' then

@@ -6,16 +6,18 @@
               3  due          zset    of what happens by itself
   Arguments:  1  session      that the message must be of
               2  message      its id
+              3  user         whose session that is
   Log:        erased; one entry stays a while, whose field is `deleted`, since
               a key that is erased does not wake those who read it
   Bell:       rung
-  Returns     1, or 0 where the session has no such message
+  Returns     1, or 0 where the user's session has no such message
 ]]
 local function delete(keys, args)
   local call = redis.call
-  local held = call('HMGET', keys[1], 'log', 'open', 'contents', 'session')
+  local held = call('HMGET', keys[1], 'log', 'open', 'contents', 'session', 'user')
   local log = held[1]
-  if held[4] ~= args[1] then
+  -- What is damaged can be erased: it may have no user.
+  if held[4] ~= args[1] or (held[5] or args[3]) ~= args[3] then
     return 0
   end
   -- An entry of several events has the id of its first; the last id of the

@@ -19,6 +19,8 @@
               "<offset><sequence of the first event>", the offset in 8 bytes,
               little endian; or one of these words:
               changed   the guard of the message, '' for none
+              full      the text would be too long; `append` finds that out
+                        without writing it first, which costs each append
               corrupt
 ]]
 local KEYS_EACH, ARGUMENTS_EACH = 3, 4
@@ -33,7 +35,7 @@ local function extend_one(message, log, text_key, known, text, entry, deltas)
   local offset = length - #text
   if length > TEXT_BYTES_MAX then
     call('SET', text_key, call('GETRANGE', text_key, 0, offset - 1), 'KEEPTTL')
-    return { 'changed', guard }
+    return { 'full' }
   end
   local packed = struct.pack('<I8', offset)
   local first = add_entry(log, entry .. packed, deltas)

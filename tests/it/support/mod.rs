@@ -7,6 +7,7 @@ mod program;
 mod proxy;
 mod pty;
 mod redis;
+mod route;
 mod rpc;
 mod tasks;
 mod watch;
@@ -20,6 +21,7 @@ pub use self::{
     proxy::{Cut, Proxy},
     pty::Pty,
     redis::Redis,
+    route::Route,
     rpc::Rpc,
     tasks::*,
     watch::Watch,

@@ -52,7 +52,9 @@ impl Redis {
     /// Runs a command as redis-cli would.
     pub async fn run<T: FromRedisValue>(&self, command: &[&str]) -> T {
         let client = Client::open(self.url()).unwrap();
-        let patient = AsyncConnectionConfig::new().set_response_timeout(Some(RESPONSE_TIMEOUT));
+        let patient = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(RESPONSE_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT));
         let connect = client.get_multiplexed_async_connection_with_config(&patient);
         let mut connection = connect.await.unwrap();
         let mut call = ::redis::cmd(command[0]);

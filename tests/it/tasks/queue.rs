@@ -205,6 +205,26 @@ async fn a_queue_that_is_full_takes_no_more() {
 }
 
 #[tokio::test]
+async fn a_queue_that_is_full_keeps_those_that_have_waited_longest() {
+    let world = World::with_queue_limit(1).await;
+    world.a().message("m").await;
+    let first = world
+        .a()
+        .start(start_of("m", "t0", "render"))
+        .await
+        .unwrap();
+    // It has waited longer than a message lives that nobody touches.
+    let aged: usize = world
+        .redis
+        .run(&["ZADD", "queue:render", "XX", "CH", "1", "m t0"])
+        .await;
+    assert_eq!(aged, 1);
+    let refused = world.b().start(start_of("m", "t1", "render")).await;
+    assert_eq!(reason(&refused.unwrap_err()), "QUEUE_FULL");
+    assert_eq!(world.b().claim("render").await.task_id, first.task_id);
+}
+
+#[tokio::test]
 async fn what_ended_otherwise_is_given_to_nobody() {
     let world = World::start().await;
     let clients = world.a();
