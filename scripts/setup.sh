@@ -57,8 +57,18 @@ setup_rust_lints() {
   rustup component add rustfmt clippy
 }
 
+# Told before anything is built: the service would refuse it after that.
+redis_is_enough() {
+  local version
+  version=$(redis-server --version | sed -n 's/.* v=\([0-9]*\)\..*/\1/p')
+  [ "${version:-0}" -ge 7 ]
+}
+
 setup_redis() {
   have redis-server || install redis-server redis
+  redis_is_enough ||
+    fail "redis-server 7.0 or later is needed, for which packages.redis.io has packages; here is:" \
+      "$(redis-server --version)"
 }
 
 # Debian keeps the half of venv that brings pip in a package of its own.
@@ -77,9 +87,12 @@ setup_node() {
     fail "Node 18 or later is needed, not $(node --version)"
 }
 
-# A machine that has another browser of the family says so with CHROMIUM.
+# Debian has a package of this name, Ubuntu has none. A machine that has another
+# browser of the family says so with CHROMIUM.
 setup_chromium() {
-  have "${CHROMIUM:-chromium}" || install chromium chromium
+  have "${CHROMIUM:-chromium}" || install chromium chromium || true
+  have "${CHROMIUM:-chromium}" ||
+    fail "${CHROMIUM:-chromium} is missing: name a browser of that family, as in CHROMIUM=google-chrome"
 }
 
 for tool in "$@"; do

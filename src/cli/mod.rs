@@ -19,7 +19,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::{
     bench::{self, BenchArgs, BenchError},
-    runtime::{embedded::EmbeddedError, serve::ServeError},
+    runtime::{embedded::EmbeddedError, serve::ServeError, telemetry::FilterError},
 };
 
 /// AI conversations in Redis, every change an event of an ordered, replayable,
@@ -97,7 +97,7 @@ pub enum CliError {
     Runtime(#[source] io::Error),
     /// `--log-level` is not understood.
     #[error("--log-level: {0}")]
-    LogLevel(#[from] tracing_subscriber::filter::ParseError),
+    LogLevel(#[from] FilterError),
     /// The address can be reached by others, and nobody said that they may.
     #[error(
         "refusing to listen on {0}: there is no authentication, so whoever reaches that address \

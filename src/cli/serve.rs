@@ -62,9 +62,13 @@ pub(super) async fn run(command: ServeCommand) -> Result<(), CliError> {
         () = worker.failed() => Err(CliError::Failed),
     };
 
-    // The worker gives its tasks back to a service that still answers.
-    worker.stop().await;
-    service.stop().await;
+    let stopped = async {
+        // The worker gives its tasks back to a service that still answers.
+        worker.stop().await;
+        service.stop().await;
+    };
+    stop.unless_again(stopped).await;
+    // What it holds it brings to safety, however great the hurry.
     if let Some(redis) = redis {
         redis.stop().await;
     }

@@ -46,7 +46,7 @@ pub(super) async fn run(command: WorkerCommand) -> Result<(), CliError> {
         () = stop.next() => Ok(()),
         () = worker.failed() => Err(CliError::Failed),
     };
-    worker.stop().await;
+    stop.unless_again(worker.stop()).await;
     info!("stopped");
     outcome
 }

@@ -10,8 +10,11 @@ pub use super::redis_url::RedisUrl;
 use super::{serve::ServiceOptions, telemetry::LogArgs};
 use crate::{api::web::Origin, engine::EngineOptions, store::StoreOptions};
 
-/// The longest duration that a setting accepts: a century.
-const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+/// The shortest duration that a setting accepts: what is set to less is busy with nothing
+/// else, or gone before it is seen.
+const DURATION_MIN: Duration = Duration::from_millis(10);
+/// The longest duration that a setting accepts: a century, of years as flags count them.
+const DURATION_MAX: Duration = Duration::from_secs(100 * 31_557_600);
 
 /// How live events come from Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -112,9 +115,11 @@ pub struct ServeArgs {
     )]
     pub session_ttl: Duration,
 
-    /// About how many events a message's log keeps for replay.
+    /// About how many entries a message's log keeps for replay.
     ///
-    /// A watcher that was away for longer gets a declared gap and a snapshot.
+    /// What one write causes is one entry, and so are up to 64 deltas that are
+    /// appended together: there are at least as many events. A watcher that was
+    /// away for longer gets a declared gap and a snapshot.
     #[arg(
         long,
         value_name = "COUNT",
@@ -195,7 +200,9 @@ pub struct ServeArgs {
     /// How long a stop waits for open calls before it cuts them.
     ///
     /// Two seconds less than the time the supervisor gives to stop, which the
-    /// private Redis may need.
+    /// private Redis may need. With --with-worker the worker stops first, which
+    /// may take --worker-grace and five seconds more: 20s in all with the
+    /// defaults. A second signal ends the wait at once.
     #[arg(
         long,
         value_name = "DURATION",
@@ -299,8 +306,8 @@ pub fn default_data_dir() -> Option<PathBuf> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if duration.is_zero() || duration > DURATION_MAX {
-        return Err("must be more than 0 and at most 100 years".to_owned());
+    if !(DURATION_MIN..=DURATION_MAX).contains(&duration) {
+        return Err("must be at least 10ms and at most 100 years".to_owned());
     }
     Ok(duration)
 }
@@ -383,8 +390,12 @@ mod tests {
 
     #[test]
     fn durations_without_sense_are_refused() {
-        for text in ["0s", "-1s", "5", "101y", "soon"] {
+        for text in ["0s", "1ns", "9ms", "-1s", "5", "101y", "soon"] {
             assert!(parse(&["--heartbeat", text]).is_err(), "{text}");
+            assert!(parse(&["--message-ttl", text]).is_err(), "{text}");
+        }
+        for text in ["10ms", "100y"] {
+            assert!(parse(&["--heartbeat", text]).is_ok(), "{text}");
         }
     }
 }

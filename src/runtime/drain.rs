@@ -36,6 +36,14 @@ impl StopSignals {
         self.next_signal().await;
     }
 
+    /// Waits until all has stopped, and no longer than to the next signal.
+    pub async fn unless_again(&mut self, stopped: impl Future<Output = ()>) {
+        tokio::select! {
+            () = stopped => {}
+            () = self.next() => warn!("told to stop once more, cutting what is still open"),
+        }
+    }
+
     /// The same for those to whom it matters which it is.
     pub async fn next_signal(&mut self) -> StopSignal {
         tokio::select! {

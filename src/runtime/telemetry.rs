@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use clap::{Args, ValueEnum};
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{EnvFilter, filter::ParseError};
 
 /// How log lines look.
@@ -46,7 +47,7 @@ impl LogArgs {
     ///
     /// # Errors
     /// Where `--log-level` is not understood.
-    pub fn init(&self) -> Result<(), ParseError> {
+    pub fn init(&self) -> Result<(), FilterError> {
         init(self.log_format, filter(&self.log_level)?);
         Ok(())
     }
@@ -65,10 +66,64 @@ pub fn init(format: LogFormat, filter: EnvFilter) {
     };
 }
 
+/// Why it is not known what to log.
+#[derive(Debug, thiserror::Error)]
+pub enum FilterError {
+    /// A word that is no level would pass for the name of a module, and silence all others.
+    #[error("{0:?} is no level: use error, warn, info, debug, trace or off, or MODULE=LEVEL")]
+    NoLevel(String),
+    /// A directive is not understood.
+    #[error(transparent)]
+    Malformed(#[from] ParseError),
+}
+
 /// Parses a filter such as `info` or `warn,throughline::tail=debug`.
 ///
 /// # Errors
 /// Says which directive is not understood.
-pub fn filter(directives: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::builder().parse(directives)
+pub fn filter(directives: &str) -> Result<EnvFilter, FilterError> {
+    // An empty word is a level to those who parse it.
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
+    let mut words = directives.split(',');
+    if let Some(word) = words.find(|word| !word.contains('=') && !is_level(word)) {
+        return Err(FilterError::NoLevel(word.to_owned()));
+    }
+    Ok(EnvFilter::builder().parse(directives)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_logged_is_a_level_for_all_or_for_modules() {
+        for directives in [
+            "info",
+            "WARN",
+            "off",
+            "warn,throughline::tail=debug,redis=debug",
+            "throughline[watch{id=1}]=trace,info",
+        ] {
+            assert!(filter(directives).is_ok(), "{directives}");
+        }
+    }
+
+    #[test]
+    fn a_misspelled_level_is_refused_rather_than_silent() {
+        for directives in [
+            "",
+            "warning",
+            "inof",
+            "info,",
+            "warn,throughline",
+            "throughline=inof",
+        ] {
+            assert!(filter(directives).is_err(), "{directives:?}");
+        }
+        let refused = filter("info,warning").unwrap_err().to_string();
+        assert!(
+            refused.starts_with("\"warning\" is no level: use error,"),
+            "{refused}"
+        );
+    }
 }

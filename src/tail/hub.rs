@@ -109,7 +109,7 @@ impl Hub {
 
     /// One timer for all heartbeats of the process. It waits for nothing else.
     async fn beat_forever(self) {
-        let mut timer = self.beats();
+        let mut timer = twice_every(self.heartbeat);
         while self.drain.run_until_cancelled(timer.tick()).await.is_some() {
             self.fates.beat();
             for topic in self.registry.all() {
@@ -118,16 +118,10 @@ impl Hub {
         }
     }
 
-    /// A watcher that was silent for a whole beat is due: two make the interval.
-    fn beats(&self) -> Interval {
-        let mut timer = interval(self.heartbeat / 2);
-        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        timer
-    }
-
-    /// Looks after all logs as often, and keeps their messages alive.
+    /// Looks after all logs as often, and keeps their messages alive; more often where
+    /// these live shorter.
     async fn look_forever(self, store: Store) {
-        let mut timer = self.beats();
+        let mut timer = twice_every(self.heartbeat.min(store.options().message_ttl));
         while self.drain.run_until_cancelled(timer.tick()).await.is_some() {
             let topics = self.registry.all();
             match self.registry.look_after(&store, &topics).await {
@@ -141,4 +135,11 @@ impl Hub {
             }
         }
     }
+}
+
+/// A watcher that was silent for a whole beat is due: two make the interval.
+fn twice_every(period: Duration) -> Interval {
+    let mut timer = interval(period / 2);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    timer
 }

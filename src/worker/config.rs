@@ -158,7 +158,9 @@ pub struct AgentArgs {
 
     /// How long a stop waits for tasks before it gives them back to their queues.
     ///
-    /// Beside a service this comes before its own --drain-timeout.
+    /// To give them back may take five seconds more, which the supervisor has to
+    /// allow for. Beside a service all of this comes before its own --drain-timeout.
+    /// A second signal ends the wait at once.
     #[arg(
         long = "worker-grace",
         visible_alias = "grace",

@@ -121,6 +121,31 @@ async fn silent_connections_and_stalled_streams_do_not_hold_up_a_stop() {
     drop((silent, stalled));
 }
 
+#[tokio::test]
+async fn a_second_signal_cuts_what_a_stop_waits_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    // Longer than this test waits for anything.
+    let mut program = Program::serve(&["--data-dir", path, "--drain-timeout", "10m"]).await;
+    let redis = private_redis(directory.path()).await.unwrap();
+    let client = program.connect().await;
+    client.message("m").await;
+    let stalled = narrow(&program).await.watch("m", "0").await;
+    for _ in 0..30 {
+        client.append("m", &"x".repeat(100_000)).await.unwrap();
+    }
+    let mut latest = client.watch("m", "$").await;
+    latest.caught_up().await;
+
+    program.terminate();
+    // It has heard the first when it says goodbye.
+    assert_eq!(latest.end().await.reason(), WatchEndReason::ServerDraining);
+    program.terminate();
+    assert!(program.ended().await.success());
+    assert!(!signal(redis, 0), "redis-server is left behind");
+    drop(stalled);
+}
+
 /// A client that takes in little unasked.
 async fn narrow(program: &Program) -> Clients {
     let channel = Channel::from_shared(format!("http://{}", program.address));

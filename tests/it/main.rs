@@ -19,6 +19,7 @@ mod exact;
 mod golden;
 mod inputs;
 mod killed_connections;
+mod limited_user;
 mod limits;
 mod listing;
 mod loopback;

@@ -72,6 +72,24 @@ async fn a_watched_message_does_not_expire() {
 }
 
 #[tokio::test]
+async fn a_watched_message_does_not_expire_between_two_heartbeats() {
+    let short = throughline::store::StoreOptions {
+        message_ttl: std::time::Duration::from_millis(1_500),
+        ..Default::default()
+    };
+    let world = World::exactly(short, std::time::Duration::from_secs(600)).await;
+    world.a().session("s").await;
+    let _watch = open_watch(&world).await;
+    // Younger than what is watched, so that it outlives that which nobody keeps.
+    world.a().create("unwatched", v1::Role::User).await.unwrap();
+    eventually("the message that nobody watches expires", || async {
+        world.a().get("unwatched").await.is_err()
+    })
+    .await;
+    assert_eq!(world.a().get("m").await.unwrap().text, "a");
+}
+
+#[tokio::test]
 async fn a_watch_ends_when_its_instance_drains_and_resumes_on_another() {
     let mut world = World::start().await;
     let mut watch = open_watch(&world).await;

@@ -35,13 +35,30 @@ impl FromStr for Origin {
     type Err = InvalidOrigin;
 
     fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
-        let is_origin = text
-            .parse::<Uri>()
-            .is_ok_and(|uri| uri.scheme().is_some() && uri.path() == "/" && !text.ends_with('/'));
-        if text != "*" && !is_origin {
-            return Err(InvalidOrigin);
-        }
-        text.parse().map(Self).map_err(|_| InvalidOrigin)
+        let origin = match text {
+            "*" => text.to_owned(),
+            _ => as_browsers_write(text).ok_or(InvalidOrigin)?,
+        };
+        origin.parse().map(Self).map_err(|_| InvalidOrigin)
+    }
+}
+
+/// An origin as browsers send it: in lower case, without the port that goes without
+/// saying. None where it is none.
+fn as_browsers_write(text: &str) -> Option<String> {
+    let text = text.to_ascii_lowercase();
+    let uri: Uri = text.parse().ok()?;
+    let (scheme, host) = (uri.scheme_str()?, uri.host()?);
+    let port = uri
+        .port()
+        .map_or_else(String::new, |port| format!(":{port}"));
+    // Whatever else there is, as a user's name or a path, is no part of an origin.
+    if host.is_empty() || format!("{scheme}://{host}{port}") != text {
+        return None;
+    }
+    match (scheme, port.as_str()) {
+        ("http", ":80") | ("https", ":443") => Some(format!("{scheme}://{host}")),
+        _ => Some(text),
     }
 }
 

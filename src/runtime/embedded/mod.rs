@@ -38,6 +38,23 @@ pub enum EmbeddedError {
          another directory with --data-dir DIR"
     )]
     InUse(PathBuf),
+    /// A Redis that no instance has started listens there.
+    #[error(
+        "another Redis listens on redis.sock in the data directory {0}: stop it, or choose \
+         another directory with --data-dir DIR"
+    )]
+    Foreign(PathBuf),
+    /// A Redis that an earlier instance left behind goes on.
+    #[error(
+        "the Redis that an earlier throughline left behind in the data directory {path} does not \
+         stop: {source}. Kill it, or choose another directory with --data-dir DIR"
+    )]
+    LeftBehind {
+        /// The directory asked for.
+        path: PathBuf,
+        /// What was waited for in vain.
+        source: io::Error,
+    },
     /// The data directory can't be made or used.
     #[error("failed to use the data directory {path}: {source}")]
     Directory {

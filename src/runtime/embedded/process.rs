@@ -41,9 +41,7 @@ impl Process {
     /// Starts Redis in its home, and waits until it answers. Dropped before, it
     /// leaves no process.
     pub(super) async fn launch(home: &Home) -> Result<Self, EmbeddedError> {
-        evict(&home.socket)
-            .await
-            .map_err(|_| EmbeddedError::InUse(home.directory.clone()))?;
+        evict(home).await?;
         let mut process = spawn(&home.directory).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => EmbeddedError::Missing,
             _ => EmbeddedError::Run(error),
@@ -137,16 +135,47 @@ fn end_with_this_thread(_: &mut Command) {}
 /// Ends a Redis that an earlier process left behind, or that is still on its
 /// way out: two on one append-only file would spoil it. Ours is the lock, so
 /// nobody needs it.
-async fn evict(socket: &Path) -> io::Result<()> {
-    let Ok(mut stream) = UnixStream::connect(socket).await else {
+async fn evict(home: &Home) -> Result<(), EmbeddedError> {
+    let left_behind = |source| EmbeddedError::LeftBehind {
+        path: home.directory.clone(),
+        source,
+    };
+    let settings = ask(&home.socket, "CONFIG GET dir port\r\nQUIT\r\n");
+    let Some(settings) = settings.await.map_err(left_behind)? else {
         return Ok(());
     };
-    debug!("ending a redis-server that was left behind");
-    stream.write_all(b"SHUTDOWN\r\n").await?;
+    if !is_of(&settings, &home.directory) {
+        return Err(EmbeddedError::Foreign(home.directory.clone()));
+    }
+    warn!("ending a redis-server that was left behind");
     // The connection ends with the process.
+    let end = ask(&home.socket, "SHUTDOWN\r\n").await;
+    end.map(drop).map_err(left_behind)
+}
+
+/// What a Redis says until it closes the connection. None where there is none, or
+/// none any more.
+async fn ask(socket: &Path, commands: &str) -> io::Result<Option<String>> {
+    let Ok(mut stream) = UnixStream::connect(socket).await else {
+        return Ok(None);
+    };
     let mut answer = Vec::new();
-    timeout(EVICT_TIMEOUT, stream.read_to_end(&mut answer)).await??;
-    Ok(())
+    let talk = async {
+        stream.write_all(commands.as_bytes()).await?;
+        stream.read_to_end(&mut answer).await
+    };
+    // One that ends cuts who speaks to it.
+    let is_cut = !matches!(timeout(EVICT_TIMEOUT, talk).await?, Ok(1..));
+    Ok((!is_cut).then(|| String::from_utf8_lossy(&answer).into_owned()))
+}
+
+/// Whether these are the settings of a Redis that was started here for a directory: it
+/// keeps its data there, and listens on no port.
+fn is_of(settings: &str, directory: &Path) -> bool {
+    let is_length = |line: &&str| line.starts_with(['*', '$']);
+    let values: Vec<&str> = settings.lines().filter(|line| !is_length(line)).collect();
+    let says = |pair: [&str; 2]| values.windows(2).any(|found| found == pair);
+    says(["dir", &directory.to_string_lossy()]) && says(["port", "0"])
 }
 
 /// Returns once Redis answers, however long it takes to load its data.

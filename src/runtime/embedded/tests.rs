@@ -97,6 +97,38 @@ async fn a_redis_that_was_left_behind_is_ended_first() {
 }
 
 #[tokio::test]
+async fn a_redis_of_somebody_else_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let path = |directory: &tempfile::TempDir| directory.path().to_str().unwrap().to_owned();
+    let (here, there) = (path(&directory), path(&elsewhere));
+    for settings in [["--dir", &there], ["--requirepass", "secret"]] {
+        let socket = directory.path().join(home::SOCKET);
+        let mut theirs = std::process::Command::new("redis-server")
+            .current_dir(directory.path())
+            .args(["--port", "0", "--save", "", "--unixsocket"])
+            .arg(&socket)
+            .args(settings)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        eventually(|| ask(directory.path(), "PING").is_some_and(|answer| !answer.is_empty())).await;
+
+        let refused = EmbeddedRedis::start(directory.path().to_owned()).await;
+        let text = refused.err().unwrap().to_string();
+        assert!(
+            text.contains("another Redis listens on redis.sock"),
+            "{text}"
+        );
+        assert!(text.contains(&here), "{text}");
+        assert!(theirs.try_wait().unwrap().is_none(), "it goes on");
+        theirs.kill().unwrap();
+        theirs.wait().unwrap();
+        std::fs::remove_file(socket).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_deep_directory_works() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("deep/".repeat(40));

@@ -70,7 +70,9 @@ impl World {
         world
     }
 
-    async fn exactly(options: StoreOptions, heartbeat: Duration) -> Self {
+    /// Two instances with these options and this heartbeat, whatever the environment
+    /// says.
+    pub async fn exactly(options: StoreOptions, heartbeat: Duration) -> Self {
         let mut world = Self {
             redis: Redis::start(),
             services: Vec::new(),

@@ -80,7 +80,16 @@ async fn without_a_named_origin_no_page_from_elsewhere_reads_anything() {
 
 #[tokio::test]
 async fn what_is_no_origin_is_refused_at_the_start() {
-    for text in ["example.com", "https://example.com/", "https://", ""] {
+    for text in [
+        "example.com",
+        "https://example.com/",
+        "https://example.com?a",
+        "https://example.com:",
+        "https://example.com:99999",
+        "https://user@example.com",
+        "https://",
+        "",
+    ] {
         assert!(text.parse::<Origin>().is_err(), "{text:?}");
     }
     let output = serve_command(&["--cors-origin", "example.com"])
@@ -88,6 +97,24 @@ async fn what_is_no_origin_is_refused_at_the_start() {
         .await
         .unwrap();
     assert!(!output.status.success());
+}
+
+#[test]
+fn an_origin_is_what_browsers_make_of_it() {
+    for (given, sent) in [
+        ("https://Example.COM", "https://example.com"),
+        ("HTTPS://example.com:443", "https://example.com"),
+        ("http://example.com:80", "http://example.com"),
+        ("http://example.com:443", "http://example.com:443"),
+        ("https://[2001:DB8::1]:8443", "https://[2001:db8::1]:8443"),
+    ] {
+        assert_eq!(given.parse::<Origin>().ok(), sent.parse().ok(), "{given}");
+        assert!(sent.parse::<Origin>().is_ok(), "{sent}");
+    }
+    assert_ne!(
+        "http://example.com".parse::<Origin>().ok(),
+        "http://example.com:443".parse().ok()
+    );
 }
 
 #[tokio::test]

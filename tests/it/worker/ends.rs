@@ -9,6 +9,7 @@ use throughline::proto::{
     event::Payload,
     watch_message_response::Frame,
 };
+use tokio::time::timeout;
 
 use super::{
     endpoint::{Act, say},
@@ -113,6 +114,28 @@ async fn a_service_runs_a_worker_beside_it_and_stops_it_first() {
     assert!(program.ended().await.success());
     let slow = stage.clients().task(&slow.message_id, &slow.task_id).await;
     assert_eq!((slow.status(), slow.released), (Pending, 1));
+}
+
+#[tokio::test]
+async fn a_second_signal_cuts_the_worker_beside_a_service() {
+    let stage = Stage::without_worker(|_, _| Act::Hang("Half")).await;
+    // Longer than this test waits for anything.
+    let flags = ["--with-worker", "--llm-model", "m", "--worker-grace", "10m"];
+    let url = ["--llm-url", stage.model.url.as_str()];
+    let mut program = Program::serve_on(&stage.world.redis, &[&flags[..], &url].concat()).await;
+    stage.submit(Simple, "Hi").await;
+    stage.model.was_asked(1).await;
+    // Two that come before it looks are one to it.
+    let ended = soon("the program's end", async {
+        loop {
+            program.terminate();
+            let soon = timeout(Duration::from_millis(100), program.ended());
+            if let Ok(ended) = soon.await {
+                break ended;
+            }
+        }
+    });
+    assert!(ended.await.success());
 }
 
 /// From the model's first token to a watcher on another instance than the worker's.
