@@ -61,7 +61,7 @@ pub struct StoreOptions {
 }
 
 impl Default for StoreOptions {
-    /// The seed's: 24 hours, 7 days, 1,000 events. Nothing is published.
+    /// The seed's: 24 hours, 7 days, 1,000 entries. Nothing is published.
     fn default() -> Self {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         Self {
