@@ -7,5 +7,6 @@ mod ends;
 mod odd;
 mod planner;
 mod simple;
+mod signs;
 mod stage;
 mod tools;
