@@ -2,6 +2,7 @@
 //! write readable lines.
 
 mod chat;
+mod content;
 mod demo;
 mod follow;
 mod inspect;
@@ -139,6 +140,9 @@ pub enum CliError {
     /// The demo did not show what it is there to show.
     #[error("the demo failed: {0}")]
     Demo(String),
+    /// Nothing was piped in that an agent could be asked.
+    #[error("there was no question: pipe one in, or begin a chat on a terminal")]
+    NoQuestion,
     /// The bench could not measure.
     #[error("the bench failed: {0}")]
     Bench(#[from] BenchError),

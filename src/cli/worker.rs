@@ -41,7 +41,8 @@ pub(super) async fn run(command: WorkerCommand) -> Result<(), CliError> {
     command.log.init()?;
     let mut stop = StopSignals::listen().map_err(CliError::Runtime)?;
     let worker = Worker::start(command.agents.options(command.server.clone())?)?;
-    announce(&command.server)?;
+    // Whoever does not want to know is no reason not to work.
+    let _ = announce(&command.server);
     let outcome = tokio::select! {
         () = stop.next() => Ok(()),
         () = worker.failed() => Err(CliError::Failed),
