@@ -21,6 +21,10 @@ use crate::{
 #[derive(Args, Debug)]
 pub(super) struct WorkerCommand {
     /// The service to take tasks from.
+    ///
+    /// With https:// the connection is encrypted, and the server's certificate is
+    /// checked with those of the system, or of the file that SSL_CERT_FILE names.
+    /// Without a scheme the address is one of plain HTTP.
     #[arg(
         long,
         value_name = "URL",

@@ -4,16 +4,16 @@
 use std::{error::Error, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
-use tonic::{
-    Code, Request, Response, Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, Request, Response, Status, transport::Channel};
 use tonic_types::StatusExt;
 
 use super::spread::spread;
-use crate::proto::{
-    self as v1, message_service_client::MessageServiceClient,
-    task_service_client::TaskServiceClient,
+use crate::{
+    dial::{DialError, dial},
+    proto::{
+        self as v1, message_service_client::MessageServiceClient,
+        task_service_client::TaskServiceClient,
+    },
 };
 
 /// So long one call may take that does not wait for anything.
@@ -71,13 +71,8 @@ pub(super) struct Client {
 
 impl Client {
     /// A connection that is made when it is first needed, and again when it breaks.
-    pub(super) fn connect(server: &str) -> Result<Self, tonic::transport::Error> {
-        let channel = Endpoint::from_shared(server.to_owned())?
-            .connect_timeout(Duration::from_secs(5))
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_while_idle(true)
-            .connect_lazy();
+    pub(super) fn connect(server: &str) -> Result<Self, DialError> {
+        let channel = dial(server)?;
         let tasks = TaskServiceClient::new(channel.clone());
         let messages = MessageServiceClient::new(channel);
         Ok(Self {
