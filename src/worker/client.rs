@@ -31,6 +31,12 @@ pub(super) enum CallError {
     /// The attempt is over: its task is another's, has ended, or is gone.
     #[error("the lease is lost: {}", .0.message())]
     LeaseLost(Status),
+    /// The message takes no more.
+    #[error("the message is full: {}", .0.message())]
+    Full(Status),
+    /// A block of the message is no longer there, or what it held.
+    #[error("{}", .0.message())]
+    Gone(Status),
     /// It can't be done, however often it is asked for.
     #[error("{} ({:?})", .0.message(), .0.code())]
     Refused(Status),
@@ -42,10 +48,13 @@ pub(super) enum CallError {
 impl CallError {
     fn of(status: Status) -> Self {
         const OVER: [&str; 3] = ["TASK_LEASE_LOST", "TASK_TERMINAL", "MESSAGE_TERMINAL"];
+        const GONE: [&str; 2] = ["BLOCK_NOT_FOUND", "CONTENT_NOT_FOUND"];
         let details = status.get_error_details();
         let reason = details.error_info().map_or("", |info| info.reason.as_str());
         match status.code() {
             _ if OVER.contains(&reason) => Self::LeaseLost(status),
+            _ if reason == "LIMIT_EXCEEDED" => Self::Full(status),
+            Code::NotFound if GONE.contains(&reason) => Self::Gone(status),
             Code::NotFound => Self::LeaseLost(status),
             _ if is_transient(&status) => Self::Unreachable(status),
             _ => Self::Refused(status),
@@ -193,6 +202,32 @@ impl Client {
             }
             sleep(spread(delay)).await;
             delay = (delay * 2).min(REPEAT_DELAY_MAX);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    fn error(code: Code, reason: &str) -> CallError {
+        let details = ErrorDetails::with_error_info(reason, "throughline", HashMap::new());
+        CallError::of(Status::with_error_details(code, "no", details))
+    }
+
+    #[test]
+    fn what_is_gone_is_no_lost_lease_unless_it_is_the_message_or_the_task() {
+        for reason in ["CONTENT_NOT_FOUND", "BLOCK_NOT_FOUND"] {
+            let error = error(Code::NotFound, reason);
+            assert!(matches!(error, CallError::Gone(_)), "{reason}");
+        }
+        for reason in ["MESSAGE_NOT_FOUND", "TASK_NOT_FOUND"] {
+            let error = error(Code::NotFound, reason);
+            assert!(matches!(error, CallError::LeaseLost(_)), "{reason}");
         }
     }
 }

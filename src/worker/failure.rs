@@ -53,7 +53,7 @@ impl Failure {
 
     /// Whether all work on the task is to stop, with the best there is.
     pub(super) fn is_limit(&self) -> bool {
-        matches!(self, Self::Limit(_))
+        matches!(self, Self::Limit(_) | Self::Call(CallError::Full(_)))
     }
 
     /// What the task's outcome says.
@@ -70,5 +70,6 @@ fn limit_text(reason: StopReason) -> &'static str {
     match reason {
         StopReason::Deadline => "the time for it was over before there was an answer",
         _ => "its calls or tokens were used up before there was an answer",
+            Self::Call(CallError::Full(_)) => StopReason::Budget,
     }
 }
