@@ -41,7 +41,7 @@ impl State {
 }
 
 pub(super) async fn run(work: &Work) -> Result<Answer, Failure> {
-    let tools = work.toolbox.tools().await;
+    let tools = work.tools().await;
     let mut talk = Talk::new(work, tools, work.opening(prompts::SIMPLE));
     let (mut state, mut best) = resume(work, &mut talk).await?;
     match carry_out(work, &mut talk, &mut state, &mut best).await {
