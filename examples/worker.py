@@ -35,8 +35,12 @@ def beat(names, done, cancelled):
     """Renews the lease until the work is done, and hears whether to stop."""
     while not done.wait(LEASE_S / 3):
         renewal = RenewTaskRequest(worker_id=NAME, renewals=[TaskRenewal(**names)])
-        if tasks.RenewTask(renewal).results[0].status != RENEWAL_STATUS_OK:
-            return cancelled.set()
+        try:
+            if tasks.RenewTask(renewal).results[0].status != RENEWAL_STATUS_OK:
+                return cancelled.set()
+        except grpc.RpcError as error:
+            # The next one may come through before the lease is lost.
+            print(error.code(), error.details(), file=sys.stderr)
 
 
 def answer(claimed, names, cancelled):

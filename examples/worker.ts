@@ -28,8 +28,13 @@ async function beat(names: Names, done: AbortSignal, cancelled: AbortController)
   while (!done.aborted) {
     await sleep((LEASE_S * 1000) / 3, undefined, { signal: done }).catch(() => {});
     if (done.aborted) return;
-    const { results } = await tasks.renewTask({ workerId, renewals: [names] });
-    if (results[0]?.status !== RenewalStatus.OK) return cancelled.abort();
+    try {
+      const { results } = await tasks.renewTask({ workerId, renewals: [names] });
+      if (results[0]?.status !== RenewalStatus.OK) return cancelled.abort();
+    } catch (error) {
+      // The next one may come through before the lease is lost.
+      console.error(error);
+    }
   }
 }
 
@@ -49,8 +54,7 @@ async function answer(claimed: ClaimTaskResponse, names: Names, cancelled: Abort
 async function work(claimed: ClaimTaskResponse, names: Names): Promise<void> {
   const done = new AbortController();
   const cancelled = new AbortController();
-  // A renewal that fails is followed by another one, or the lease is lost.
-  beat(names, done.signal, cancelled).catch((error) => console.error(error));
+  void beat(names, done.signal, cancelled);
   try {
     const isWhole = await answer(claimed, names, cancelled.signal);
     await tasks.updateTask({ ...names, status: isWhole ? TaskStatus.COMPLETED : TaskStatus.CANCELLED });

@@ -4,6 +4,7 @@
 pub mod api;
 pub mod bench;
 pub mod cli;
+pub mod dial;
 pub mod domain;
 pub mod engine;
 pub mod proto;

@@ -7,9 +7,9 @@ use std::{
 };
 
 /// The floors, lowest first: each knows only those before it.
-const FLOORS: [&str; 11] = [
-    "proto", "worker", "domain", "wire", "store", "tail", "engine", "api", "runtime", "bench",
-    "cli",
+const FLOORS: [&str; 12] = [
+    "proto", "dial", "worker", "domain", "wire", "store", "tail", "engine", "api", "runtime",
+    "bench", "cli",
 ];
 
 /// Rust files under `directory`, with their text.

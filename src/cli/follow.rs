@@ -128,6 +128,18 @@ impl<W: Watched> Follow<W> {
         }
     }
 
+    /// Calls until it is answered, as patiently as it watches.
+    pub(super) async fn call<T, F>(
+        &mut self,
+        terminal: &mut Terminal,
+        call: impl FnMut() -> F,
+    ) -> Result<T, CliError>
+    where
+        F: Future<Output = Result<tonic::Response<T>, Status>>,
+    {
+        self.retry.call(terminal, call).await
+    }
+
     /// The next frame. Says on stderr when it resumes. Who drops this before it is
     /// done loses nothing.
     ///

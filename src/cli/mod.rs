@@ -2,6 +2,7 @@
 //! write readable lines.
 
 mod chat;
+mod content;
 mod demo;
 mod follow;
 mod inspect;
@@ -12,13 +13,14 @@ mod words;
 #[cfg(feature = "worker")]
 mod worker;
 
-use std::{error::Error, io, net::SocketAddr, thread::available_parallelism, time::Duration};
+use std::{error::Error, io, net::SocketAddr, thread::available_parallelism};
 
 use clap::{Args, Parser, Subcommand};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use crate::{
     bench::{self, BenchArgs, BenchError},
+    dial::{DialError, dial},
     runtime::{embedded::EmbeddedError, serve::ServeError, telemetry::FilterError},
 };
 
@@ -123,16 +125,24 @@ pub enum CliError {
     Worker(#[from] crate::worker::config::ConfigError),
     /// `--server` is not the address of a server.
     #[error("--server: {0}")]
-    Server(#[from] tonic::transport::Error),
+    Server(#[from] DialError),
     /// There is no server at all.
-    #[error("no server answers at {0}: is `throughline serve` running there?")]
-    Unreachable(String),
+    #[error("no server answers at {server} ({cause}): is `throughline serve` running there?")]
+    Unreachable {
+        /// Where it was looked for.
+        server: String,
+        /// What the system said, or what is wrong with its certificate.
+        cause: String,
+    },
     /// The server refused a call.
     #[error("{} ({:?})", .0.message(), .0.code())]
     Call(#[from] tonic::Status),
     /// stdout is gone.
     #[error("failed to write: {0}")]
     Write(#[from] io::Error),
+    /// Nothing was piped in that an agent could be asked.
+    #[error("there was no question: pipe one in, or begin a chat on a terminal")]
+    NoQuestion,
     /// An agent was asked and has not answered.
     #[error("there is no answer: {0}")]
     NoAnswer(String),
@@ -172,22 +182,27 @@ const DEFAULT_SERVER: &str = "http://127.0.0.1:50051";
 #[derive(Args, Debug)]
 struct ServerArgs {
     /// Any instance of the service.
+    ///
+    /// With https:// the connection is encrypted, and the server's certificate is
+    /// checked with those of the system, or of the file that SSL_CERT_FILE names.
+    /// Without a scheme the address is one of plain HTTP.
     #[arg(long, value_name = "URL", env = "THROUGHLINE_SERVER", default_value = DEFAULT_SERVER)]
     server: String,
 }
 
 impl ServerArgs {
-    fn connect(&self) -> Result<Channel, tonic::transport::Error> {
-        connect(&self.server)
+    fn connect(&self) -> Result<Channel, DialError> {
+        dial(&self.server)
     }
 
     /// Names the server, where what went wrong is that it can't be reached.
     fn blame(&self, error: CliError) -> CliError {
         match error {
             // What a server answers comes without a cause.
-            CliError::Call(status) if status.source().is_some() => {
-                CliError::Unreachable(self.server.clone())
-            }
+            CliError::Call(status) if status.source().is_some() => CliError::Unreachable {
+                server: self.server.clone(),
+                cause: innermost(&status).to_string(),
+            },
             error => error,
         }
     }
@@ -201,15 +216,12 @@ impl ServerArgs {
     }
 }
 
-/// A connection that is made when it is first needed, and again when it breaks.
-fn connect(server: &str) -> Result<Channel, tonic::transport::Error> {
-    let channel = Endpoint::from_shared(server.to_owned())?
-        .connect_timeout(Duration::from_secs(5))
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_while_idle(true)
-        .connect_lazy();
-    Ok(channel)
+/// The cause of an error that says what happened.
+fn innermost<'a>(mut error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    error
 }
 
 #[cfg(test)]

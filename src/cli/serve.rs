@@ -55,7 +55,8 @@ pub(super) async fn run(command: ServeCommand) -> Result<(), CliError> {
     let worker = command.worker.start(service.address)?;
     #[cfg(not(feature = "worker"))]
     let worker = Beside;
-    announce(&service)?;
+    // Whoever does not want to know is no reason not to serve.
+    let _ = announce(&service);
     let outcome = tokio::select! {
         () = stop.next() => Ok(()),
         () = service.failed() => Err(CliError::Failed),

@@ -7,14 +7,16 @@ use clap::Args;
 
 use super::{
     CliError, ServerArgs,
+    content::read_text,
     follow::{Follow, Retry, WatchedMessage},
     terminal::{Look, Terminal},
     words,
 };
 use crate::{
     proto::{
-        End, Event, Message, WatchEndReason, WatchMessageResponse, event::Payload,
-        message_service_client::MessageServiceClient, watch_message_response::Frame,
+        ContentBlock, End, Event, Message, WatchEndReason, WatchMessageResponse,
+        content_block::Content, event::Payload, message_service_client::MessageServiceClient,
+        text_content::Source, watch_message_response::Frame,
     },
     runtime::drain::StopSignals,
 };
@@ -77,7 +79,7 @@ impl Tail {
     async fn follow(&mut self) -> Result<(), CliError> {
         loop {
             let frame = self.follow.next(&mut self.terminal).await?;
-            match self.show(frame)? {
+            match self.show(frame).await? {
                 Some(end) if end.reason() != WatchEndReason::ServerDraining => {
                     return Ok(self.show_end(&end)?);
                 }
@@ -87,7 +89,7 @@ impl Tail {
     }
 
     /// Shows a frame, and returns it where it is the last one.
-    fn show(&mut self, frame: WatchMessageResponse) -> io::Result<Option<End>> {
+    async fn show(&mut self, frame: WatchMessageResponse) -> Result<Option<End>, CliError> {
         if self.args.raw {
             self.terminal.line(format!("{frame:?}"))?;
         }
@@ -95,7 +97,7 @@ impl Tail {
             Some(Frame::End(end)) => return Ok(Some(end)),
             _ if self.args.raw => {}
             Some(Frame::Event(event)) => self.show_event(&event)?,
-            Some(Frame::Snapshot(message)) => self.show_snapshot(&message)?,
+            Some(Frame::Snapshot(message)) => self.show_snapshot(&message).await?,
             Some(Frame::Gap(gap)) => {
                 let why = format!("events are missing here ({})", gap.reason().as_str_name());
                 self.terminal.note(&why)?;
@@ -114,14 +116,40 @@ impl Tail {
         self.dim(line.trim_end())
     }
 
-    fn show_snapshot(&mut self, message: &Message) -> io::Result<()> {
+    async fn show_snapshot(&mut self, message: &Message) -> Result<(), CliError> {
         let state = words::message_state(message.state());
         let role = words::role(message.role());
         self.dim(&format!(
             "{}  {role} message, {state}, so far:",
             message.cursor
         ))?;
-        self.terminal.text(&message.text)
+        if !message.text_truncated {
+            return Ok(self.terminal.text(&message.text)?);
+        }
+        for block in &message.blocks {
+            let text = self.text(message, block).await?;
+            self.terminal.text(&text)?;
+        }
+        Ok(())
+    }
+
+    /// What a block adds to the message's text, also where it is not sent along.
+    async fn text(&mut self, message: &Message, block: &ContentBlock) -> Result<String, CliError> {
+        let Some(Content::Text(content)) = &block.content else {
+            return Ok(String::new());
+        };
+        let reference = match &content.source {
+            Some(Source::ContentRef(reference)) => reference,
+            Some(Source::Text(text)) => return Ok(text.clone()),
+            None => return Ok(String::new()),
+        };
+        let client = self.follow.watched.client.clone();
+        let call = || read_text(client.clone(), &message.message_id, &block.block_id);
+        let mut text = self.follow.call(&mut self.terminal, call).await?;
+        // What was written since comes as events.
+        let size = usize::try_from(reference.size).unwrap_or(usize::MAX);
+        text.truncate(text.floor_char_boundary(size));
+        Ok(text)
     }
 
     fn show_end(&mut self, end: &End) -> io::Result<()> {

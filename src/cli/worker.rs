@@ -21,6 +21,10 @@ use crate::{
 #[derive(Args, Debug)]
 pub(super) struct WorkerCommand {
     /// The service to take tasks from.
+    ///
+    /// With https:// the connection is encrypted, and the server's certificate is
+    /// checked with those of the system, or of the file that SSL_CERT_FILE names.
+    /// Without a scheme the address is one of plain HTTP.
     #[arg(
         long,
         value_name = "URL",
@@ -41,7 +45,8 @@ pub(super) async fn run(command: WorkerCommand) -> Result<(), CliError> {
     command.log.init()?;
     let mut stop = StopSignals::listen().map_err(CliError::Runtime)?;
     let worker = Worker::start(command.agents.options(command.server.clone())?)?;
-    announce(&command.server)?;
+    // Whoever does not want to know is no reason not to work.
+    let _ = announce(&command.server);
     let outcome = tokio::select! {
         () = stop.next() => Ok(()),
         () = worker.failed() => Err(CliError::Failed),

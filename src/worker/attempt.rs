@@ -149,7 +149,12 @@ async fn finish(shared: &Shared, task: &v1::Task, work: &Work, end: End) {
             ..Default::default()
         },
         End::Failed(failure) => {
-            warn!(task.id = task.task_id, task.attempt = task.attempt, error = %failure, "an attempt failed");
+            warn!(
+                task.id = task.task_id,
+                task.attempt = task.attempt,
+                error = failure.kind(),
+                "an attempt failed"
+            );
             let reason = failure.reason();
             failed(&failure, outcome(reason, used))
         }

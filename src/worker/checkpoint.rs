@@ -20,9 +20,9 @@ use crate::proto::{
     text_content, thinking_content, tool_call_content, tool_result_content,
 };
 
-/// What a checkpoint may have. The service counts the bytes of protobuf, which are
-/// fewer than those of JSON here.
-const BYTES_MAX: usize = 16 * 1024;
+/// What a workflow's state may have, in bytes of JSON. The service takes 16 KiB; the
+/// rest is for what was used, and for numbers that it writes longer.
+const STATE_BYTES_MAX: usize = 16 * 1024 - 256;
 /// What a checkpoint may name.
 const BLOCKS_MAX: usize = 1_000;
 
@@ -109,19 +109,26 @@ impl Checkpoints {
         *self.last() = Some((state, kept));
     }
 
-    /// Saves a state, and keeps the blocks that it names.
+    /// Saves a state, and keeps the blocks that it names. One that is too large is not
+    /// saved, and the one before stays: then the next attempt has more to do.
     pub(super) async fn save<S: Serialize>(
         &self,
         state: &S,
         kept: Vec<String>,
         meter: &Meter,
     ) -> Result<(), CallError> {
-        self.adopt(state, kept);
+        let state = serde_json::to_value(state).unwrap_or_default();
+        match fits(&state, &kept) {
+            true => *self.last() = Some((state, kept)),
+            false => warn!(
+                task.id = self.task.task_id,
+                "a checkpoint is too large to save"
+            ),
+        }
         self.save_usage(meter).await
     }
 
-    /// The same state as before, with what was used since. One that is too large is not
-    /// saved: then the next attempt has more to do.
+    /// The same state as before, with what was used since.
     pub(super) async fn save_usage(&self, meter: &Meter) -> Result<(), CallError> {
         let Some((state, kept)) = self.last().clone() else {
             return Ok(());
@@ -136,14 +143,6 @@ impl Checkpoints {
             },
             "state": state,
         });
-        let is_too_large = checkpoint.to_string().len() > BYTES_MAX || kept.len() > BLOCKS_MAX;
-        if is_too_large {
-            warn!(
-                task.id = self.task.task_id,
-                "a checkpoint is too large to save"
-            );
-            return Ok(());
-        }
         let renewal = v1::TaskRenewal {
             message_id: self.task.message_id.clone(),
             task_id: self.task.task_id.clone(),
@@ -183,6 +182,11 @@ impl Checkpoints {
     }
 }
 
+/// Whether the service takes it as a checkpoint.
+fn fits(state: &Value, kept: &[String]) -> bool {
+    state.to_string().len() <= STATE_BYTES_MAX && kept.len() <= BLOCKS_MAX
+}
+
 /// Blocks that the attempts before have written.
 pub(super) struct Kept {
     client: Client,
@@ -203,7 +207,10 @@ impl Kept {
         };
         match block.content.as_ref().and_then(inline_text) {
             Some(text) => Ok(Some(text.to_owned())),
-            None => self.client.text_of(&self.message_id, id).await.map(Some),
+            None => match self.client.text_of(&self.message_id, id).await {
+                Err(CallError::Gone(_)) => Ok(None),
+                text => text.map(Some),
+            },
         }
     }
 }
@@ -237,7 +244,36 @@ pub(super) fn inline_text(content: &Content) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
+    use crate::worker::budget::Limits;
+
+    #[tokio::test]
+    async fn a_state_that_is_too_large_leaves_the_one_before() {
+        let client = Client::connect("127.0.0.1:1").unwrap();
+        let limits = Limits {
+            tool_rounds: 1,
+            parallel_tools: 1,
+            parallel_subtasks: 1,
+            calls: 1,
+            tokens: 1,
+            time: Duration::ZERO,
+        };
+        let meter = Meter::new(&limits, TaskUsage::default());
+        let left = Left::default();
+        let checkpoints = Checkpoints::new(&client, "w", &v1::Task::default(), &left);
+        for (bytes, saved) in [(10, 10), (20_000, 10), (20, 20)] {
+            // Nobody is there to take it, which changes nothing.
+            let state = "x".repeat(bytes);
+            let save = checkpoints.save(&state, Vec::new(), &meter);
+            let _ = timeout(Duration::ZERO, save).await;
+            let last = checkpoints.last().clone().unwrap().0;
+            assert_eq!(last, json!("x".repeat(saved)), "{bytes}");
+        }
+    }
 
     #[test]
     fn a_checkpoint_that_cannot_be_read_is_none() {

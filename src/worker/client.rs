@@ -4,16 +4,16 @@
 use std::{error::Error, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
-use tonic::{
-    Code, Request, Response, Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, Request, Response, Status, transport::Channel};
 use tonic_types::StatusExt;
 
 use super::spread::spread;
-use crate::proto::{
-    self as v1, message_service_client::MessageServiceClient,
-    task_service_client::TaskServiceClient,
+use crate::{
+    dial::{DialError, dial},
+    proto::{
+        self as v1, message_service_client::MessageServiceClient,
+        task_service_client::TaskServiceClient,
+    },
 };
 
 /// So long one call may take that does not wait for anything.
@@ -31,6 +31,12 @@ pub(super) enum CallError {
     /// The attempt is over: its task is another's, has ended, or is gone.
     #[error("the lease is lost: {}", .0.message())]
     LeaseLost(Status),
+    /// The message takes no more.
+    #[error("the message is full: {}", .0.message())]
+    Full(Status),
+    /// A block of the message is no longer there, or what it held.
+    #[error("{}", .0.message())]
+    Gone(Status),
     /// It can't be done, however often it is asked for.
     #[error("{} ({:?})", .0.message(), .0.code())]
     Refused(Status),
@@ -42,10 +48,13 @@ pub(super) enum CallError {
 impl CallError {
     fn of(status: Status) -> Self {
         const OVER: [&str; 3] = ["TASK_LEASE_LOST", "TASK_TERMINAL", "MESSAGE_TERMINAL"];
+        const GONE: [&str; 2] = ["BLOCK_NOT_FOUND", "CONTENT_NOT_FOUND"];
         let details = status.get_error_details();
         let reason = details.error_info().map_or("", |info| info.reason.as_str());
         match status.code() {
             _ if OVER.contains(&reason) => Self::LeaseLost(status),
+            _ if reason == "LIMIT_EXCEEDED" => Self::Full(status),
+            Code::NotFound if GONE.contains(&reason) => Self::Gone(status),
             Code::NotFound => Self::LeaseLost(status),
             _ if is_transient(&status) => Self::Unreachable(status),
             _ => Self::Refused(status),
@@ -71,13 +80,8 @@ pub(super) struct Client {
 
 impl Client {
     /// A connection that is made when it is first needed, and again when it breaks.
-    pub(super) fn connect(server: &str) -> Result<Self, tonic::transport::Error> {
-        let channel = Endpoint::from_shared(server.to_owned())?
-            .connect_timeout(Duration::from_secs(5))
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_while_idle(true)
-            .connect_lazy();
+    pub(super) fn connect(server: &str) -> Result<Self, DialError> {
+        let channel = dial(server)?;
         let tasks = TaskServiceClient::new(channel.clone());
         let messages = MessageServiceClient::new(channel);
         Ok(Self {
@@ -198,6 +202,32 @@ impl Client {
             }
             sleep(spread(delay)).await;
             delay = (delay * 2).min(REPEAT_DELAY_MAX);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    fn error(code: Code, reason: &str) -> CallError {
+        let details = ErrorDetails::with_error_info(reason, "throughline", HashMap::new());
+        CallError::of(Status::with_error_details(code, "no", details))
+    }
+
+    #[test]
+    fn what_is_gone_is_no_lost_lease_unless_it_is_the_message_or_the_task() {
+        for reason in ["CONTENT_NOT_FOUND", "BLOCK_NOT_FOUND"] {
+            let error = error(Code::NotFound, reason);
+            assert!(matches!(error, CallError::Gone(_)), "{reason}");
+        }
+        for reason in ["MESSAGE_NOT_FOUND", "TASK_NOT_FOUND"] {
+            let error = error(Code::NotFound, reason);
+            assert!(matches!(error, CallError::LeaseLost(_)), "{reason}");
         }
     }
 }

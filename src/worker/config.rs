@@ -13,6 +13,7 @@ use super::{
     secret::Secret,
     tools::{ToolsError, config::Servers},
 };
+use crate::dial::DialError;
 
 /// The longest duration that a setting accepts: a day.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -272,7 +273,7 @@ pub struct AgentArgs {
 /// What a worker needs to know.
 #[derive(Clone, Debug)]
 pub struct WorkerOptions {
-    /// The service's address, as a URL.
+    /// The service's address.
     pub server: String,
     /// How the worker calls itself, for people.
     pub name: String,
@@ -326,7 +327,7 @@ pub enum ConfigError {
     Prompts(#[from] PromptsError),
     /// `--server` is not the address of a server.
     #[error("--server: {0}")]
-    Server(#[from] tonic::transport::Error),
+    Server(#[from] DialError),
 }
 
 /// The key's name in the environment.

@@ -43,6 +43,16 @@ impl Failure {
         }
     }
 
+    /// What a log may say of it: nothing that a model, its endpoint or a task has said.
+    pub(super) fn kind(&self) -> String {
+        match self {
+            Self::Model(error) => format!("the model failed: {}", error.kind()),
+            Self::BadJson { what, .. } => format!("BAD_JSON: the {what} can't be read"),
+            Self::Invalid(_) => "INVALID_TASK".to_owned(),
+            Self::Limit(_) | Self::Call(_) | Self::Empty(_) => self.to_string(),
+        }
+    }
+
     /// When another attempt may be worth it, where somebody said so.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -53,13 +63,14 @@ impl Failure {
 
     /// Whether all work on the task is to stop, with the best there is.
     pub(super) fn is_limit(&self) -> bool {
-        matches!(self, Self::Limit(_))
+        matches!(self, Self::Limit(_) | Self::Call(CallError::Full(_)))
     }
 
     /// What the task's outcome says.
     pub(super) fn reason(&self) -> StopReason {
         match self {
             Self::Limit(reason) => *reason,
+            Self::Call(CallError::Full(_)) => StopReason::Budget,
             Self::Empty(reason) if *reason != StopReason::Done => *reason,
             _ => StopReason::Error,
         }
@@ -70,5 +81,38 @@ fn limit_text(reason: StopReason) -> &'static str {
     match reason {
         StopReason::Deadline => "the time for it was over before there was an answer",
         _ => "its calls or tokens were used up before there was an answer",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_has_nothing_that_was_said() {
+        let said = || "said".to_owned();
+        for failure in [
+            Failure::Invalid(said()),
+            Failure::BadJson {
+                what: "plan",
+                error: said(),
+            },
+            LlmError::Reported(said()).into(),
+            LlmError::Malformed(said()).into(),
+            LlmError::Refused {
+                status: 400,
+                message: said(),
+            }
+            .into(),
+            LlmError::Busy {
+                status: 503,
+                message: said(),
+                retry_after: None,
+            }
+            .into(),
+        ] {
+            assert!(failure.to_string().contains("said"));
+            assert!(!failure.kind().contains("said"), "{}", failure.kind());
+        }
     }
 }

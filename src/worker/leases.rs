@@ -22,6 +22,9 @@ const RENEWALS_MAX: usize = 1_000;
 /// A task of a message.
 type Key = (String, String);
 
+/// Which attempt of each task is meant.
+type Attempts = HashMap<Key, u32>;
+
 struct Held {
     attempt: u32,
     signal: StopSignal,
@@ -96,7 +99,8 @@ impl Leases {
     }
 
     async fn renew(&self, client: &Client, renewals: Vec<v1::TaskRenewal>) {
-        let asked = Instant::now();
+        let began = Instant::now();
+        let asked = attempts(&renewals);
         let request = v1::RenewTaskRequest {
             worker_id: self.worker_id.clone(),
             renewals,
@@ -106,7 +110,7 @@ impl Leases {
         match answer {
             Ok(Ok(answer)) => {
                 for result in answer.results {
-                    self.hear(&result, asked + self.lease);
+                    self.hear(&asked, &result, began + self.lease);
                 }
             }
             Ok(Err(error)) => warn!(%error, "renewing leases failed, will retry"),
@@ -114,10 +118,12 @@ impl Leases {
         }
     }
 
-    fn hear(&self, result: &v1::TaskRenewalResult, expires: Instant) {
+    fn hear(&self, asked: &Attempts, result: &v1::TaskRenewalResult, expires: Instant) {
         let key = (result.message_id.clone(), result.task_id.clone());
         let mut held = self.lock();
-        let Some(held) = held.get_mut(&key) else {
+        // The worker may hold the next attempt by now, of which this says nothing.
+        let same = |held: &&mut Held| asked.get(&key) == Some(&held.attempt);
+        let Some(held) = held.get_mut(&key).filter(same) else {
             return;
         };
         match result.status() {
@@ -140,6 +146,15 @@ impl Leases {
     }
 }
 
+/// Answers do not say it.
+fn attempts(renewals: &[v1::TaskRenewal]) -> Attempts {
+    let key = |renewal: &v1::TaskRenewal| (renewal.message_id.clone(), renewal.task_id.clone());
+    let attempts = renewals.iter();
+    attempts
+        .map(|renewal| (key(renewal), renewal.attempt))
+        .collect()
+}
+
 /// A lease that is kept until this is dropped.
 pub(super) struct Holding {
     leases: Leases,
@@ -157,5 +172,45 @@ impl Drop for Holding {
         {
             held.remove(&self.key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(number: u32) -> v1::Task {
+        v1::Task {
+            message_id: "m".to_owned(),
+            task_id: "t".to_owned(),
+            attempt: number,
+            ..Default::default()
+        }
+    }
+
+    /// Whether an attempt was told to stop.
+    async fn is_stopped(signal: &StopSignal) -> bool {
+        tokio::time::timeout(Duration::ZERO, signal.stopped())
+            .await
+            .is_ok()
+    }
+
+    #[tokio::test]
+    async fn an_answer_for_an_old_attempt_does_not_stop_the_new_one() {
+        let leases = Leases::new("w", Duration::from_secs(30));
+        let (old, new) = (StopSignal::new(), StopSignal::new());
+        let _old = leases.hold(&attempt(1), &old);
+        let asked = attempts(&leases.renewals());
+        let _new = leases.hold(&attempt(2), &new);
+        let lost = v1::TaskRenewalResult {
+            message_id: "m".to_owned(),
+            task_id: "t".to_owned(),
+            status: RenewalStatus::Lost.into(),
+            ..Default::default()
+        };
+        leases.hear(&asked, &lost, Instant::now());
+        assert!(!is_stopped(&new).await);
+        leases.hear(&attempts(&leases.renewals()), &lost, Instant::now());
+        assert!(is_stopped(&new).await);
     }
 }

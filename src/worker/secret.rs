@@ -17,6 +17,11 @@ impl Secret {
         Self(text.trim().to_owned())
     }
 
+    /// There is nothing to keep.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The header `authorization` that carries it. None where a header can't.
     pub(super) fn bearer(&self) -> Option<HeaderValue> {
         let mut value = HeaderValue::from_str(&format!("Bearer {}", self.0)).ok()?;

@@ -8,6 +8,7 @@ mod bench;
 mod blocks;
 mod cancel;
 mod chat;
+mod commands;
 mod concurrency;
 mod content;
 mod content_parts;

@@ -116,37 +116,38 @@ impl Chat {
     }
 
     async fn converse(&mut self, args: &ChatArgs, stop: &mut StopSignals) -> Result<(), CliError> {
-        let is_piped = !std::io::stdin().is_terminal();
-        tokio::select! {
-            begun = self.begin(args, is_piped) => begun?,
-            () = stop.next() => return Ok(()),
-        }
-        match is_piped {
-            true => self.answer_all_input(stop).await,
-            false => self.answer_lines(stop).await,
+        match std::io::stdin().is_terminal() {
+            true => {
+                tokio::select! {
+                    begun = self.begin(args) => begun?,
+                    () = stop.next() => return Ok(()),
+                }
+                self.answer_lines(stop).await
+            }
+            false => self.answer_all_input(args, stop).await,
         }
     }
 
     /// Makes the session, or finds it and shows what was said in it.
-    async fn begin(&mut self, args: &ChatArgs, is_piped: bool) -> Result<(), CliError> {
-        if args.session.is_some() {
-            let session = self.find_session().await?;
-            if !is_piped {
-                self.recall(&session).await?;
-            }
-        } else {
-            self.make_session(&args.user).await?;
+    async fn begin(&mut self, args: &ChatArgs) -> Result<(), CliError> {
+        if let Some(session) = self.session(args).await? {
+            self.recall(&session).await?;
         }
-        if !is_piped {
-            let command = format!(
-                "throughline chat --session {} --watch{}",
-                self.session_id,
-                args.server.flag()
-            );
-            self.terminal
-                .note(&format!("to watch from elsewhere: `{command}`"))?;
+        let command = format!(
+            "throughline chat --session {} --watch{}",
+            self.session_id,
+            args.server.flag()
+        );
+        let note = format!("to watch from elsewhere: `{command}`");
+        Ok(self.terminal.note(&note)?)
+    }
+
+    /// Makes the session; finds it, and gives it, where there is one.
+    async fn session(&mut self, args: &ChatArgs) -> Result<Option<Session>, CliError> {
+        match args.session {
+            Some(_) => self.find_session().await.map(Some),
+            None => self.make_session(&args.user).await.map(|()| None),
         }
-        Ok(())
     }
 
     async fn make_session(&mut self, user: &str) -> Result<(), CliError> {
@@ -174,15 +175,23 @@ impl Chat {
         Ok(answer.session.unwrap_or_default())
     }
 
-    /// All that is piped in is one question.
-    async fn answer_all_input(&mut self, stop: &mut StopSignals) -> Result<(), CliError> {
+    /// All that is piped in is one question. Without one no session is made.
+    async fn answer_all_input(
+        &mut self,
+        args: &ChatArgs,
+        stop: &mut StopSignals,
+    ) -> Result<(), CliError> {
         let question = tokio::select! {
             question = input::read_all() => question?,
             () = stop.next() => return Ok(()),
         };
         let question = question.trim();
         if question.is_empty() {
-            return Ok(());
+            return Err(CliError::NoQuestion);
+        }
+        tokio::select! {
+            session = self.session(args) => session.map(drop)?,
+            () = stop.next() => return Ok(()),
         }
         match self.ask(question, stop).await? {
             Outcome::Ended(MessageState::Completed) => Ok(()),

@@ -3,20 +3,21 @@
 use std::{fmt, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
-use tonic::{Response, Status, transport::Channel};
+use tonic::transport::Channel;
 
 use super::{Chat, view::View};
 use crate::{
     cli::{
         CliError,
+        content::read_text,
         follow::{Follow, Retry, WatchedMessage},
         terminal::Terminal,
         words,
     },
     engine::fresh_id,
     proto::{
-        ContentBlock, CreateMessageRequest, MessageState, ReadContentRequest, RequestCancelRequest,
-        Role, SubmitTaskRequest, TextContent, WatchEndReason, content_block::Content,
+        ContentBlock, CreateMessageRequest, MessageState, RequestCancelRequest, Role,
+        SubmitTaskRequest, TextContent, WatchEndReason, content_block::Content,
         message_service_client::MessageServiceClient, text_content, watch_message_response::Frame,
     },
     runtime::drain::{StopSignal, StopSignals},
@@ -201,30 +202,12 @@ impl Reader {
         terminal: &mut Terminal,
     ) -> Result<(), CliError> {
         for block_id in view.missing() {
-            let call = || read(self.client.clone(), message_id, &block_id);
+            let call = || read_text(self.client.clone(), message_id, &block_id);
             let text = self.retry.call(terminal, call).await?;
             view.fill(&block_id, &text, terminal)?;
         }
         Ok(())
     }
-}
-
-async fn read(
-    mut client: MessageServiceClient<Channel>,
-    message_id: &str,
-    block_id: &str,
-) -> Result<Response<String>, Status> {
-    let request = ReadContentRequest {
-        message_id: message_id.to_owned(),
-        block_id: block_id.to_owned(),
-        ..Default::default()
-    };
-    let mut chunks = client.read_content(request).await?.into_inner();
-    let mut bytes = Vec::new();
-    while let Some(chunk) = chunks.message().await? {
-        bytes.extend(chunk.data);
-    }
-    Ok(Response::new(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 fn text_block(text: &str) -> ContentBlock {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tonic::transport::Channel;
 
 use crate::{
-    cli::{self, CliError},
+    cli::CliError,
+    dial::dial,
     proto::{
         message_service_client::MessageServiceClient, session_service_client::SessionServiceClient,
         task_service_client::TaskServiceClient,
@@ -31,7 +32,7 @@ impl Instance {
             ..ServiceOptions::new(redis)
         })
         .await?;
-        let channel = cli::connect(&format!("http://{}", service.address))?;
+        let channel = dial(&service.address.to_string())?;
         Ok(Self {
             name,
             service,

@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use futures_util::StreamExt;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use futures_util::{Stream, StreamExt};
+use tokio::time::{Instant, error::Elapsed, sleep, sleep_until, timeout_at};
 use tracing::debug;
 
 use super::{
@@ -25,6 +25,8 @@ use crate::{
 };
 
 const RETRY_DELAY: Duration = Duration::from_millis(500);
+/// So long an answer that has its end is listened to: what it took may follow.
+const AFTER_END: Duration = Duration::from_secs(2);
 
 /// Where what a model says is written to while it says it.
 pub(in crate::worker) struct Ear {
@@ -134,13 +136,13 @@ impl Model {
             };
             let wait = match &broken.failure {
                 Failure::Model(error) if !broken.had_begun && error.is_worth_repeating() => {
-                    debug!(%error, "the model failed, will ask again");
+                    debug!(error = error.kind(), "the model failed, will ask again");
                     error.retry_after().unwrap_or_else(|| spread(delay))
                 }
                 _ => return Err(broken.failure),
             };
             sleep(wait.min(pace.retry_delay_max)).await;
-            delay *= 2;
+            delay = (delay * 2).min(pace.retry_delay_max);
         }
         let answer = self.listen(&body, ear).await;
         answer.map_err(|broken| broken.failure)
@@ -153,44 +155,69 @@ impl Model {
         mut ear: Option<&mut Ear>,
     ) -> Result<Reply, Broken> {
         let pace = &self.endpoint.pace;
+        let model = |error: LlmError, had_begun| Broken {
+            failure: self.endpoint.told(error).into(),
+            had_begun,
+        };
+        let written = |error: CallError| Broken {
+            failure: error.into(),
+            had_begun: true,
+        };
         let mut had_begun = false;
-        let broken = |failure: Failure, had_begun| Broken { failure, had_begun };
         let mut patience = pace.first_token_timeout;
         let mut end = Instant::now() + patience;
-        let model = |error: LlmError, had_begun| broken(error.into(), had_begun);
 
         let opened = timeout_at(end, self.endpoint.post(body)).await;
         let opened = opened.map_err(|_| model(LlmError::TimedOut(patience), false))?;
         let mut events = pin!(opened.map_err(|error| model(error, false))?);
         let mut reply = Reply::default();
         while !reply.is_done() {
-            let due = ear.as_deref().and_then(Ear::due);
-            let event = tokio::select! {
-                event = timeout_at(end, events.next()) => event,
-                () = sleep_until(due.unwrap_or(end)), if due.is_some() => {
-                    if let Some(ear) = ear.as_deref_mut() {
-                        ear.flush().await.map_err(|error| broken(error.into(), true))?;
-                    }
-                    continue;
-                }
-            };
-            let event = event.map_err(|_| model(LlmError::TimedOut(patience), had_begun))?;
+            let event = next(&mut events, end, ear.as_deref_mut()).await;
+            let event = event.map_err(written)?;
+            let event = event.unwrap_or(Some(Err(LlmError::TimedOut(patience))));
             let Some(event) = event else { break };
-            let piece = event.and_then(|data| reply.take(&data));
-            let piece = piece.map_err(|error| model(error, had_begun))?;
-            if piece.is_token {
-                had_begun = true;
+            let had_ended = reply.has_ended();
+            let piece = match event.and_then(|data| reply.take(&data)) {
+                Ok(piece) => piece,
+                // It has been said in full.
+                Err(_) if had_ended => break,
+                Err(error) => return Err(model(error, had_begun)),
+            };
+            if reply.has_ended() && !had_ended {
+                end = Instant::now() + AFTER_END;
+            } else if piece.is_token && !had_ended {
                 patience = pace.token_timeout;
                 end = Instant::now() + patience;
             }
+            had_begun |= piece.is_token;
             if let Some(ear) = ear.as_deref_mut() {
                 let heard = ear.hear(&piece.text, &piece.reasoning).await;
-                heard.map_err(|error| broken(error.into(), true))?;
+                heard.map_err(written)?;
             }
         }
         match reply.has_ended() {
             true => Ok(reply),
             false => Err(model(LlmError::Cut, had_begun)),
+        }
+    }
+}
+
+/// What comes next, or nothing where that is not before `end`. What an ear holds is
+/// written meanwhile.
+async fn next<T>(
+    events: &mut (impl Stream<Item = T> + Unpin),
+    end: Instant,
+    mut ear: Option<&mut Ear>,
+) -> Result<Result<Option<T>, Elapsed>, CallError> {
+    loop {
+        let due = ear.as_deref().and_then(Ear::due);
+        tokio::select! {
+            event = timeout_at(end, events.next()) => return Ok(event),
+            () = sleep_until(due.unwrap_or(end)), if due.is_some() => {
+                if let Some(ear) = ear.as_deref_mut() {
+                    ear.flush().await?;
+                }
+            }
         }
     }
 }

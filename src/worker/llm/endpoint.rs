@@ -1,18 +1,18 @@
 //! Where a model is, and one request to it over HTTP.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use chrono::DateTime;
 use futures_util::{Stream, StreamExt, stream};
 use reqwest::{
-    Client, Response, StatusCode,
+    Client, Response, StatusCode, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, RETRY_AFTER},
     redirect,
 };
 use serde_json::Value;
-use sse_stream::SseStream;
 
-use super::{LlmError, stream::error_text};
-use crate::worker::secret::Secret;
+use super::{LlmError, sse::SseReader, stream::error_text};
+use crate::worker::{clock, secret::Secret};
 
 /// What of an error's text is kept.
 const ERROR_BYTES_MAX: usize = 500;
@@ -39,7 +39,7 @@ pub struct Pace {
 pub struct Endpoint {
     pub(super) model: String,
     pub(super) pace: Pace,
-    url: String,
+    url: Url,
     key: Option<Secret>,
     http: Client,
 }
@@ -50,10 +50,14 @@ impl Endpoint {
     /// has no certificates to trust.
     pub fn new(url: &str, model: &str, key: Option<Secret>, pace: Pace) -> Result<Self, LlmError> {
         let setup = |error: &dyn ToString| LlmError::Setup(error.to_string());
-        let base = reqwest::Url::parse(url).map_err(|error| setup(&error))?;
-        if !matches!(base.scheme(), "http" | "https") {
+        let mut url = Url::parse(url).map_err(|error| setup(&error))?;
+        if !matches!(url.scheme(), "http" | "https") {
             return Err(setup(&"neither http:// nor https://"));
         }
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(["chat", "completions"]);
+        }
+        let key = key.filter(|key| !key.is_empty());
         let mut headers = HeaderMap::new();
         if let Some(key) = &key {
             let bearer = key.bearer();
@@ -71,7 +75,7 @@ impl Endpoint {
         Ok(Self {
             model: model.to_owned(),
             pace,
-            url: format!("{}/chat/completions", url.trim_end_matches('/')),
+            url,
             key,
             http,
         })
@@ -84,7 +88,7 @@ impl Endpoint {
     ) -> Result<impl Stream<Item = Result<String, LlmError>> + Send + use<>, LlmError> {
         let request = self
             .http
-            .post(&self.url)
+            .post(self.url.clone())
             .header(CONTENT_TYPE, "application/json")
             .body(body.to_string());
         let answer = request.send().await.map_err(broken)?;
@@ -105,10 +109,10 @@ impl Endpoint {
 
     async fn refusal(&self, answer: Response) -> LlmError {
         let status = answer.status();
-        let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| {
-            let seconds: u64 = value.to_str().ok()?.trim().parse().ok()?;
-            Some(Duration::from_secs(seconds))
-        });
+        let retry_after = answer.headers().get(RETRY_AFTER);
+        let retry_after = retry_after
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| delay(value, clock::now()));
         let message = self.message(answer).await;
         let is_passing = status.is_server_error()
             || matches!(
@@ -126,7 +130,7 @@ impl Endpoint {
         }
     }
 
-    /// What an error says: briefly, and without the key, which some repeat.
+    /// What an error says.
     async fn message(&self, answer: Response) -> String {
         let mut chunks = answer.bytes_stream();
         let mut body = Vec::new();
@@ -137,28 +141,54 @@ impl Endpoint {
             }
         }
         let text = String::from_utf8_lossy(&body);
-        let mut text = match serde_json::from_str::<Value>(&text) {
+        self.brief(match serde_json::from_str::<Value>(&text) {
             Ok(value) => error_text(value.get("error").unwrap_or(&value)),
             Err(_) => text.trim().to_owned(),
-        };
-        if let Some(key) = &self.key {
-            text = key.redact(&text);
+        })
+    }
+
+    /// An error of its answer, as it may be told.
+    pub(super) fn told(&self, error: LlmError) -> LlmError {
+        match error {
+            LlmError::Reported(text) => LlmError::Reported(self.brief(text)),
+            LlmError::Malformed(text) => LlmError::Malformed(self.brief(text)),
+            error => error,
         }
+    }
+
+    /// What it said, cut, and without the key, which some repeat.
+    fn brief(&self, text: String) -> String {
+        let mut text = match &self.key {
+            Some(key) => key.redact(&text),
+            None => text,
+        };
         text.truncate(text.floor_char_boundary(ERROR_BYTES_MAX));
         text
     }
 }
 
+/// How long Retry-After asks to wait: so many seconds, or until a date.
+fn delay(retry_after: &str, now: SystemTime) -> Option<Duration> {
+    let text = retry_after.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = SystemTime::from(DateTime::parse_from_rfc2822(text).ok()?);
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
 /// The data of server-sent events.
 fn events(answer: Response) -> impl Stream<Item = Result<String, LlmError>> + Send {
-    SseStream::from_bytes_stream(answer.bytes_stream()).filter_map(|event| async move {
-        match event {
-            Ok(event) => event.data.map(Ok),
-            Err(sse_stream::Error::Body(error)) => {
-                Some(Err(LlmError::Connection(innermost(&*error))))
-            }
-            Err(error) => Some(Err(LlmError::Malformed(error.to_string()))),
-        }
+    let mut reader = SseReader::default();
+    let pieces = answer.bytes_stream().map(Some);
+    // The end is a piece as well: it may end an event.
+    let pieces = pieces.chain(stream::iter([None]));
+    pieces.flat_map(move |piece| {
+        stream::iter(match piece {
+            Some(Ok(bytes)) => reader.read(&bytes).into_iter().map(Ok).collect(),
+            Some(Err(error)) => vec![Err(broken(error))],
+            None => reader.end().into_iter().map(Ok).collect(),
+        })
     })
 }
 
@@ -173,4 +203,59 @@ fn innermost(error: &dyn std::error::Error) -> String {
         error = cause;
     }
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(url: &str) -> Endpoint {
+        let pace = Pace {
+            connect_timeout: Duration::from_secs(1),
+            first_token_timeout: Duration::from_secs(1),
+            token_timeout: Duration::from_secs(1),
+            retries: 0,
+            retry_delay_max: Duration::from_secs(1),
+        };
+        // An error says that there is one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Endpoint::new(url, "m", Some(Secret::new("sk-1234")), pace).unwrap()
+    }
+
+    #[test]
+    fn retry_after_is_a_number_of_seconds_or_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_412_470);
+        for (text, seconds) in [
+            ("7", Some(7)),
+            ("Wed, 21 Oct 2015 07:28:00 GMT", Some(10)),
+            ("Wed, 21 Oct 2015 07:27:00 GMT", Some(0)),
+            ("soon", None),
+        ] {
+            assert_eq!(delay(text, now), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_empty_key_is_none() {
+        let key = |text| {
+            let endpoint = endpoint("http://x/v1");
+            let key = Some(Secret::new(text));
+            Endpoint::new("http://x/v1", "m", key, endpoint.pace)
+                .unwrap()
+                .key
+        };
+        assert!(key(" \n").is_none() && key("sk-1234").is_some());
+    }
+
+    #[test]
+    fn the_path_is_added_before_a_query() {
+        for (url, asked) in [
+            ("http://x/v1", "http://x/v1/chat/completions"),
+            ("http://x/v1/", "http://x/v1/chat/completions"),
+            ("http://x", "http://x/chat/completions"),
+            ("http://x/v1?api=2", "http://x/v1/chat/completions?api=2"),
+        ] {
+            assert_eq!(endpoint(url).url.as_str(), asked);
+        }
+    }
 }

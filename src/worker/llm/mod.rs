@@ -3,6 +3,7 @@
 mod call;
 mod endpoint;
 pub(super) mod request;
+mod sse;
 mod stream;
 
 pub use endpoint::{Endpoint, Pace};
@@ -54,6 +55,19 @@ pub enum LlmError {
 }
 
 impl LlmError {
+    /// What happened, without a word of what the endpoint or the model said.
+    pub(super) fn kind(&self) -> String {
+        match self {
+            Self::Refused { status, .. } => format!("it refused the request ({status})"),
+            Self::Busy { status, .. } => format!("it can't answer now ({status})"),
+            Self::Reported(_) => "it failed amid its answer".to_owned(),
+            Self::Malformed(_) => "its answer can't be read".to_owned(),
+            Self::Setup(_) | Self::Connection(_) | Self::TimedOut(_) | Self::Cut => {
+                self.to_string()
+            }
+        }
+    }
+
     /// Whether the same request may succeed later.
     pub(super) fn is_transient(&self) -> bool {
         !matches!(self, Self::Setup(_) | Self::Refused { .. })

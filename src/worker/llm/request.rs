@@ -98,6 +98,8 @@ pub(in crate::worker) struct Shape {
 pub(in crate::worker) struct Prompt {
     pub turns: Vec<Turn>,
     pub tools: Vec<ToolSpec>,
+    /// The tools are named, since the turns speak of them, and none may be called.
+    pub is_past_tools: bool,
     pub shape: Option<Shape>,
 }
 
@@ -122,6 +124,9 @@ pub(super) fn body(model: &str, prompt: &Prompt, tuning: &Tuning) -> Value {
     }
     if !prompt.tools.is_empty() {
         body["tools"] = prompt.tools.iter().map(function).collect();
+    }
+    if !prompt.tools.is_empty() && prompt.is_past_tools {
+        body["tool_choice"] = json!("none");
     }
     if let Some(shape) = prompt.shape {
         body["response_format"] = json!({

@@ -33,8 +33,10 @@ struct Choice {
 struct Delta {
     #[serde(deserialize_with = "lenient")]
     content: Option<String>,
-    #[serde(alias = "reasoning", deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient")]
     reasoning_content: Option<String>,
+    #[serde(deserialize_with = "lenient")]
+    reasoning: Option<String>,
     #[serde(deserialize_with = "lenient")]
     tool_calls: Vec<CallDelta>,
 }
@@ -43,7 +45,7 @@ struct Delta {
 #[serde(default)]
 struct CallDelta {
     #[serde(deserialize_with = "lenient")]
-    index: Option<usize>,
+    index: Option<u64>,
     #[serde(deserialize_with = "lenient")]
     id: Option<String>,
     #[serde(deserialize_with = "lenient")]
@@ -65,6 +67,16 @@ struct Usage {
     prompt_tokens: u64,
     #[serde(deserialize_with = "lenient")]
     completion_tokens: u64,
+}
+
+impl Delta {
+    /// What the model thinks. Servers have two names for it, and some say it by both.
+    fn thought(&self) -> &str {
+        let said = [&self.reasoning_content, &self.reasoning];
+        let mut said = said.into_iter().flatten();
+        said.find(|text| !text.is_empty())
+            .map_or("", String::as_str)
+    }
 }
 
 /// A value of another kind, null above all, is as if it were not there.
@@ -94,6 +106,8 @@ pub(in crate::worker) struct Reply {
     /// As the endpoint counts; 0 where it does not.
     pub input_tokens: u64,
     pub output_tokens: u64,
+    /// What the server calls each of the calls.
+    call_indices: Vec<Option<u64>>,
     finish_reason: Option<String>,
     is_done: bool,
 }
@@ -103,6 +117,9 @@ impl Reply {
     pub(super) fn take(&mut self, data: &str) -> Result<Piece, LlmError> {
         if data.trim() == "[DONE]" {
             self.is_done = true;
+            return Ok(Piece::default());
+        }
+        if data.trim().is_empty() {
             return Ok(Piece::default());
         }
         let chunk: Chunk =
@@ -126,7 +143,7 @@ impl Reply {
         // Servers that do not stream answer with a message.
         for delta in [choice.delta, choice.message] {
             piece.text += delta.content.as_deref().unwrap_or_default();
-            piece.reasoning += delta.reasoning_content.as_deref().unwrap_or_default();
+            piece.reasoning += delta.thought();
             piece.is_token |= !delta.tool_calls.is_empty();
             for call in delta.tool_calls {
                 self.take_call(call);
@@ -134,33 +151,23 @@ impl Reply {
         }
         piece.is_token |= !piece.text.is_empty() || !piece.reasoning.is_empty();
         self.text += &piece.text;
-        if choice.finish_reason.is_some() {
-            self.finish_reason = choice.finish_reason;
-        }
+        // Some say at each piece that there is no reason yet.
+        let is_none = |reason: &str| matches!(reason, "" | "null");
+        let reason = choice.finish_reason.filter(|reason| !is_none(reason));
+        self.finish_reason = reason.or(self.finish_reason.take());
         piece
     }
 
     fn take_call(&mut self, delta: CallDelta) {
-        let id = delta.id.unwrap_or_default();
-        let is_known = |call: &ToolCall| !id.is_empty() && call.id == id;
-        let at = match delta.index {
-            Some(index) => index,
-            // Without an index a new id is a new call, and what has none goes on.
-            None => match self.tool_calls.iter().position(is_known) {
-                Some(at) => at,
-                None if id.is_empty() && delta.function.name.is_none() => {
-                    self.tool_calls.len().saturating_sub(1)
-                }
-                None => self.tool_calls.len(),
-            },
-        };
-        let at = at.min(self.tool_calls.len());
-        if at == self.tool_calls.len() {
+        let known = self.known_call(&delta);
+        let at = known.unwrap_or(self.tool_calls.len());
+        if known.is_none() {
             self.tool_calls.push(ToolCall::default());
+            self.call_indices.push(delta.index);
         }
         let call = &mut self.tool_calls[at];
         if call.id.is_empty() {
-            call.id = id;
+            call.id = delta.id.unwrap_or_default();
         }
         if call.name.is_empty() {
             call.name = delta.function.name.unwrap_or_default();
@@ -170,6 +177,26 @@ impl Reply {
             Some(Value::Null) | None => {}
             Some(value) => call.arguments += &value.to_string(),
         }
+    }
+
+    /// Which call goes on, the newest first; none where this is a new one. An index is a
+    /// name, not a place: some servers count from 1, and some call all of them 0.
+    fn known_call(&self, delta: &CallDelta) -> Option<usize> {
+        let id = delta.id.as_deref().unwrap_or_default();
+        let has_id = |call: &ToolCall| !id.is_empty() && call.id == id;
+        let Some(index) = delta.index else {
+            // What has neither index, id nor name goes on with the last.
+            let goes_on = id.is_empty() && delta.function.name.is_none();
+            return match goes_on {
+                true => self.tool_calls.len().checked_sub(1),
+                false => self.tool_calls.iter().rposition(has_id),
+            };
+        };
+        let mut calls = self.tool_calls.iter().zip(&self.call_indices);
+        calls.rposition(|(call, known)| {
+            let may_be = id.is_empty() || call.id.is_empty() || has_id(call);
+            *known == Some(index) && may_be
+        })
     }
 
     /// Whether the answer came to an end of its own, and was not cut.
@@ -231,7 +258,13 @@ mod tests {
 
     #[test]
     fn an_answer_without_an_end_is_cut() {
-        assert!(!reply(&[r#"{"choices":[{"delta":{"content":"He"}}]}"#]).has_ended());
+        for reason in ["null", r#""""#, r#""null""#] {
+            let piece = r#"{"choices":[{"delta":{"content":"He"},"finish_reason":R}]}"#;
+            assert!(
+                !reply(&[&piece.replace('R', reason)]).has_ended(),
+                "{reason}"
+            );
+        }
         assert!(reply(&["[DONE]"]).has_ended());
     }
 
@@ -260,6 +293,66 @@ mod tests {
                 })
                 .collect();
             assert_eq!(calls, [("a", "add", "{\"x\":1}"), ("b", "sub", "{}")]);
+        }
+    }
+
+    #[test]
+    fn reasoning_goes_by_either_name_and_by_both() {
+        let both = r#"{"choices":[{"delta":{"content":"a","reasoning":R,"reasoning_content":C,
+            "tool_calls":[{"index":0,"id":"a","function":{"name":"add"}}]}}]}"#;
+        for (reasoning, content, expected) in [
+            ("null", "null", ""),
+            (r#""Hm""#, r#""Hm""#, "Hm"),
+            (r#""Hm""#, r#""""#, "Hm"),
+            (r#""""#, r#""Hm""#, "Hm"),
+            ("null", r#""Hm""#, "Hm"),
+        ] {
+            let chunk = both.replace('R', reasoning).replace('C', content);
+            let mut reply = Reply::default();
+            let piece = reply.take(&chunk).unwrap();
+            assert_eq!(
+                (piece.text.as_str(), piece.reasoning.as_str()),
+                ("a", expected)
+            );
+            assert_eq!(reply.tool_calls.len(), 1, "{chunk}");
+        }
+    }
+
+    /// Name and arguments of each call that these pieces make.
+    fn calls(pieces: &[&str]) -> Vec<(String, String)> {
+        let mut reply = Reply::default();
+        for piece in pieces {
+            let chunk = format!(r#"{{"choices":[{{"delta":{{"tool_calls":[{piece}]}}}}]}}"#);
+            reply.take(&chunk).unwrap();
+        }
+        let calls = reply.tool_calls.into_iter();
+        calls.map(|call| (call.name, call.arguments)).collect()
+    }
+
+    #[test]
+    fn an_index_is_a_name_and_no_place() {
+        let from_one = [
+            r#"{"index":1,"id":"a","function":{"name":"add","arguments":"{\"x\""}}"#,
+            r#"{"index":1,"function":{"arguments":":1}"}}"#,
+            r#"{"index":2,"id":"b","function":{"name":"sub","arguments":""}}"#,
+            r#"{"index":2,"function":{"arguments":"{}"}}"#,
+        ];
+        let always_zero = [
+            r#"{"index":0,"id":"a","function":{"name":"add","arguments":"{\"x\""}}"#,
+            r#"{"index":0,"id":"a","function":{"arguments":":1}"}}"#,
+            r#"{"index":0,"id":"b","function":{"name":"sub","arguments":"{"}}"#,
+            r#"{"index":0,"function":{"arguments":"}"}}"#,
+        ];
+        let expected = [("add", r#"{"x":1}"#), ("sub", "{}")];
+        let expected = expected.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        assert_eq!(calls(&from_one), expected);
+        assert_eq!(calls(&always_zero), expected);
+    }
+
+    #[test]
+    fn an_event_without_data_says_nothing() {
+        for nothing in ["", " "] {
+            assert_eq!(Reply::default().take(nothing).unwrap(), Piece::default());
         }
     }
 

@@ -47,12 +47,11 @@ pub struct ServerConfig {
     timeout: Option<String>,
 }
 
-/// What env and headers hold is often secret, and never shown.
+/// What env, headers and the address hold is often secret, and never shown.
 impl std::fmt::Debug for ServerConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ServerConfig")
             .field("command", &self.command)
-            .field("url", &self.url)
             .finish_non_exhaustive()
     }
 }
@@ -86,7 +85,7 @@ impl Servers {
                     .map_err(|error| wrong(format!("timeout: {error}")))?;
             }
             let values = server.env.values_mut().chain(server.headers.values_mut());
-            for value in values {
+            for value in values.chain(&mut server.url) {
                 *value = filled_in(value, &variable).map_err(wrong)?;
             }
         }
@@ -132,11 +131,12 @@ mod tests {
 
     #[test]
     fn secrets_come_from_the_environment_and_are_not_shown() {
-        let text = r#"{"mcpServers": {"web": {"url": "http://x/mcp", "timeout": "5s",
+        let text = r#"{"mcpServers": {"web": {"url": "http://x/mcp?key=${TOKEN}", "timeout": "5s",
             "headers": {"Authorization": "Bearer ${TOKEN}"}, "allow": ["search"]}}}"#;
         let servers = parse(text).unwrap();
         let web = &servers.servers["web"];
         assert_eq!(web.headers["Authorization"], "Bearer secret");
+        assert_eq!(web.url.as_deref(), Some("http://x/mcp?key=secret"));
         assert_eq!(web.timeout(), Duration::from_secs(5));
         assert!(web.allows("search") && !web.allows("delete"));
         assert!(!format!("{servers:?}").contains("secret"));

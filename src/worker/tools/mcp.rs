@@ -1,6 +1,6 @@
 //! One MCP server: started, or called, when it is first needed, and again after it died.
 
-use std::{collections::HashMap, process::Stdio, sync::Arc};
+use std::{collections::HashMap, process::Stdio, sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use reqwest::header::HeaderValue;
@@ -14,12 +14,22 @@ use rmcp::{
     },
 };
 use serde_json::{Map, Value};
-use tokio::{process::Command, sync::Mutex, time::timeout};
+use tokio::{
+    process::Command,
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 use tracing::warn;
 
-use super::{Image, ToolAnswer, config::ServerConfig};
+use super::{ToolAnswer, config::ServerConfig};
 
 type Connection = Arc<RunningService<RoleClient, ()>>;
+
+/// How long a server may take until its tools are known.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// So long a server that can't be reached is left alone: those who wait for it, one task
+/// after the other, would do nothing else.
+const FAILURE_KEPT: Duration = Duration::from_secs(30);
 
 /// Variables that a program gets from the worker's own environment. No other: the key
 /// of the model is none of its business.
@@ -29,7 +39,19 @@ const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TMPDIR"];
 pub(super) struct McpServer {
     pub(super) name: String,
     config: ServerConfig,
-    connection: Mutex<Option<(Connection, Vec<Tool>)>>,
+    link: Mutex<Link>,
+}
+
+/// What came of connecting.
+#[derive(Default)]
+enum Link {
+    /// There is nothing.
+    #[default]
+    Down,
+    /// A connection, and the tools that agents may use.
+    Up(Connection, Vec<Tool>),
+    /// It failed then, and why.
+    Failed(Instant, String),
 }
 
 impl McpServer {
@@ -37,7 +59,7 @@ impl McpServer {
         Self {
             name: name.to_owned(),
             config: config.clone(),
-            connection: Mutex::new(None),
+            link: Mutex::default(),
         }
     }
 
@@ -46,7 +68,7 @@ impl McpServer {
         match self.connected().await {
             Ok((_, tools)) => tools,
             Err(error) => {
-                warn!(server = self.name, error, "an MCP server can't be used");
+                self.complain(&error);
                 Vec::new()
             }
         }
@@ -57,7 +79,10 @@ impl McpServer {
     pub(super) async fn call(&self, tool: &str, arguments: Map<String, Value>) -> ToolAnswer {
         let connection = match self.connected().await {
             Ok((connection, _)) => connection,
-            Err(error) => return ToolAnswer::error(format!("the tool can't be reached: {error}")),
+            Err(error) => {
+                self.complain(&error);
+                return ToolAnswer::error("the tool can't be reached");
+            }
         };
         let params = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
         let limit = self.config.timeout();
@@ -66,7 +91,8 @@ impl McpServer {
             Ok(Err(ServiceError::McpError(error))) => ToolAnswer::error(error.message.to_string()),
             Ok(Err(error)) => {
                 self.disconnect(&connection).await;
-                ToolAnswer::error(format!("the tool's server failed: {error}"))
+                self.complain(&without_addresses(&error.to_string()));
+                ToolAnswer::error("the tool's server failed")
             }
             Err(_) => {
                 let limit = humantime::format_duration(limit);
@@ -75,17 +101,29 @@ impl McpServer {
         }
     }
 
+    fn complain(&self, error: &str) {
+        warn!(server = self.name, error, "an MCP server can't be used");
+    }
+
     async fn connected(&self) -> Result<(Connection, Vec<Tool>), String> {
-        let mut held = self.connection.lock().await;
-        if let Some((connection, tools)) = held.as_ref().filter(|held| !held.0.is_closed()) {
-            return Ok((connection.clone(), tools.clone()));
+        let mut link = self.link.lock().await;
+        match &*link {
+            Link::Up(connection, tools) if !connection.is_closed() => {
+                return Ok((connection.clone(), tools.clone()));
+            }
+            Link::Failed(since, error) if since.elapsed() < FAILURE_KEPT => {
+                return Err(error.clone());
+            }
+            Link::Up(..) | Link::Failed(..) | Link::Down => *link = Link::Down,
         }
-        *held = None;
-        let limit = self.config.timeout();
+        let limit = CONNECT_TIMEOUT.min(self.config.timeout());
         let connected = timeout(limit, self.connect()).await;
-        let connected = connected.map_err(|_| "it does not answer".to_owned())??;
-        *held = Some(connected.clone());
-        Ok(connected)
+        let connected = connected.unwrap_or_else(|_| Err("it does not answer".to_owned()));
+        *link = match &connected {
+            Ok((connection, tools)) => Link::Up(connection.clone(), tools.clone()),
+            Err(error) => Link::Failed(Instant::now(), error.clone()),
+        };
+        connected
     }
 
     async fn connect(&self) -> Result<(Connection, Vec<Tool>), String> {
@@ -94,9 +132,9 @@ impl McpServer {
             (None, Some(url)) => ().serve(self.http(url)?).await,
             (None, None) => return Err("it has neither command nor url".to_owned()),
         };
-        let connection = connection.map_err(|error| error.to_string())?;
+        let connection = connection.map_err(|error| without_addresses(&error.to_string()))?;
         let tools = connection.list_all_tools().await;
-        let mut tools = tools.map_err(|error| error.to_string())?;
+        let mut tools = tools.map_err(|error| without_addresses(&error.to_string()))?;
         tools.retain(|tool| self.config.allows(&tool.name));
         Ok((Arc::new(connection), tools))
     }
@@ -134,14 +172,23 @@ impl McpServer {
 
     /// Forgets a connection that has failed, unless there is another by now.
     async fn disconnect(&self, failed: &Connection) {
-        let mut held = self.connection.lock().await;
-        if held
-            .as_ref()
-            .is_some_and(|held| Arc::ptr_eq(&held.0, failed))
+        let mut link = self.link.lock().await;
+        if let Link::Up(connection, _) = &*link
+            && Arc::ptr_eq(connection, failed)
         {
-            *held = None;
+            *link = Link::Down;
         }
     }
+}
+
+/// `text` without what may be an address or a part of one: it may hold a key.
+fn without_addresses(text: &str) -> String {
+    let words = text.split_whitespace();
+    let words = words.map(|word| match word.contains(['/', '?']) {
+        true => "[address]",
+        false => word,
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// What a tool answered, as text and images.
@@ -153,15 +200,10 @@ fn answer(result: CallToolResult) -> ToolAnswer {
     for content in result.content {
         match content {
             ContentBlock::Text(text) => answer.add_line(&text.text),
-            ContentBlock::Image(image) => {
-                answer.add_line(&format!("[image {}]", image.mime_type));
-                if let Ok(data) = BASE64_STANDARD.decode(image.data) {
-                    answer.images.push(Image {
-                        media_type: image.mime_type,
-                        data: data.into(),
-                    });
-                }
-            }
+            ContentBlock::Image(image) => match BASE64_STANDARD.decode(image.data) {
+                Ok(data) => answer.add_image(image.mime_type, data),
+                Err(_) => answer.add_line(&format!("[image {}]", image.mime_type)),
+            },
             ContentBlock::Audio(audio) => answer.add_line(&format!("[audio {}]", audio.mime_type)),
             ContentBlock::Resource(resource) => match resource.resource {
                 ResourceContents::TextResourceContents { text, .. } => answer.add_line(&text),
@@ -176,4 +218,29 @@ fn answer(result: CallToolResult) -> ToolAnswer {
         answer.text = value.to_string();
     }
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_logged_has_no_address() {
+        let text = "error for url (http://x/mcp?key=hidden), when connecting: 404 /mcp/hidden";
+        let expected = "error for url [address] when connecting: 404 [address]";
+        assert_eq!(without_addresses(text), expected);
+    }
+
+    #[tokio::test]
+    async fn the_address_of_a_server_is_not_told() {
+        // An error says that there is one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let config = json!({"url": "http://127.0.0.1:9/mcp?key=hidden"});
+        let server = McpServer::new("web", &serde_json::from_value(config).unwrap());
+        let answer = server.call("search", Map::new()).await;
+        assert!(answer.is_error && answer.text.contains("can't be reached"));
+        assert!(!answer.text.contains("hidden"), "{}", answer.text);
+    }
 }

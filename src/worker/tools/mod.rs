@@ -15,6 +15,8 @@ use super::llm::request::{ToolCall, ToolSpec};
 
 /// What of an answer a model is told.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// What a block takes.
+const IMAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// What OpenAI's API takes for a name.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -64,6 +66,19 @@ impl ToolAnswer {
             self.text.push('\n');
         }
         self.text += line;
+    }
+
+    /// Takes in a picture, of which the text says that it is there.
+    fn add_image(&mut self, media_type: String, data: Vec<u8>) {
+        if data.len() > IMAGE_BYTES_MAX {
+            let bytes = data.len();
+            return self.add_line(&format!("[image {media_type}, left out: {bytes} bytes]"));
+        }
+        self.add_line(&format!("[image {media_type}]"));
+        self.images.push(Image {
+            media_type,
+            data: data.into(),
+        });
     }
 
     fn cut(mut self) -> Self {
@@ -177,6 +192,16 @@ mod tests {
     fn names_are_what_models_take() {
         assert_eq!(unique_name("web", "search.all"), "web__search_all");
         assert_eq!(unique_name("a", &"b".repeat(100)).len(), NAME_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_picture_that_no_block_takes_is_left_out() {
+        for (bytes, images) in [(IMAGE_BYTES_MAX, 1), (IMAGE_BYTES_MAX + 1, 0)] {
+            let mut answer = ToolAnswer::default();
+            answer.add_image("image/png".to_owned(), vec![0; bytes]);
+            assert_eq!(answer.images.len(), images);
+            assert_eq!(answer.text.contains("left out"), images == 0);
+        }
     }
 
     #[tokio::test]

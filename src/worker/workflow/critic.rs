@@ -63,7 +63,12 @@ pub(super) async fn run(work: &Work) -> Result<Answer, Failure> {
             };
             return Ok(answer(&judged, reason));
         }
-        let next = draft_and_judge(work, judged.last(), judged.len() + 1, drafts_max).await;
+        let stage = Stage {
+            number: judged.len() + 1,
+            drafts_max,
+        };
+        let mut drafted = None;
+        let next = draft_and_judge(work, judged.last(), stage, &mut drafted).await;
         let (saved, next) = match next {
             Ok(next) => next,
             // A refinement that says nothing is no reason to lose what there is.
@@ -71,8 +76,9 @@ pub(super) async fn run(work: &Work) -> Result<Answer, Failure> {
                 return Ok(answer(&judged, StopReason::Error));
             }
             Err(failure) => {
+                // A draft that nobody has judged is better than none.
                 let best = best(&judged).map(|best| best.text.clone());
-                return work.salvage(failure, best);
+                return work.salvage(failure, best.or(drafted));
             }
         };
         state.drafts.push(saved);
@@ -83,36 +89,50 @@ pub(super) async fn run(work: &Work) -> Result<Answer, Failure> {
     }
 }
 
+/// Which draft it is, of how many.
+#[derive(Clone, Copy)]
+struct Stage {
+    number: usize,
+    drafts_max: usize,
+}
+
+impl Stage {
+    /// How much of the whole that many calls are.
+    fn share(self, calls: usize) -> f64 {
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        share(count(calls), count(self.drafts_max * 2))
+    }
+}
+
+/// The next draft and its judgement. The draft is known as soon as it is finished.
 async fn draft_and_judge(
     work: &Work,
     last: Option<&Judged>,
-    number: usize,
-    drafts_max: usize,
+    stage: Stage,
+    drafted: &mut Option<String>,
 ) -> Result<(SavedDraft, Judged), Failure> {
-    let at = |calls: usize| {
-        let calls = u32::try_from(calls).unwrap_or(u32::MAX);
-        share(calls, u32::try_from(drafts_max * 2).unwrap_or(u32::MAX))
-    };
-    let stage = format!("draft {number}");
-    work.progress.at(&stage, at(number * 2 - 2)).await?;
+    let number = stage.number;
+    let name = format!("draft {number}");
+    work.progress.at(&name, stage.share(number * 2 - 2)).await?;
     let prompt = Prompt {
         turns: turns(work, last),
         ..Prompt::default()
     };
-    let mut ear = work.thinking_ear(&stage);
+    let mut ear = work.thinking_ear(&name);
     let reply = work.ask(&prompt, &mut ear).await?;
     let draft = ear.answer.seal().await?;
     let (Some(draft), false) = (draft, reply.text.trim().is_empty()) else {
         return Err(Failure::Empty(reply.reason()));
     };
+    *drafted = Some(reply.text.clone());
 
-    let stage = format!("judge {number}");
-    work.progress.at(&stage, at(number * 2 - 1)).await?;
+    let name = format!("judge {number}");
+    work.progress.at(&name, stage.share(number * 2 - 1)).await?;
     let judgement = judge(work, &reply.text).await?;
     let value = serde_json::to_value(&judgement).unwrap_or_default();
     let saved = SavedDraft {
         draft,
-        judgement: work.output.add_json(&stage, &value).await?,
+        judgement: work.output.add_json(&name, &value).await?,
         is_cut: reply.reason() == StopReason::Length,
     };
     let judged = Judged {

@@ -10,6 +10,8 @@ mod simple;
 mod structured;
 mod talk;
 
+use tokio::time::timeout_at;
+
 use super::{
     budget::{Limits, Meter},
     checkpoint::{Checkpoints, Left},
@@ -22,7 +24,7 @@ use super::{
     progress::Progress,
     prompts::Prompts,
     text::TextWriter,
-    tools::Toolbox,
+    tools::{Toolbox, Tools},
 };
 use crate::proto::{StopReason, Workflow};
 
@@ -89,6 +91,13 @@ impl Work {
             0 => ITERATIONS,
             wanted => wanted,
         }
+    }
+
+    /// The tools that there are. None where they are not found before the time is over,
+    /// which the next call of the model finds out as well.
+    async fn tools(&self) -> Tools {
+        let tools = timeout_at(self.meter.end, self.toolbox.tools()).await;
+        tools.unwrap_or_default()
     }
 
     /// The conversation after a model's first words: the task's own, or `prompt`.

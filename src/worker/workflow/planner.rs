@@ -27,7 +27,7 @@ const TRIES: u32 = 2;
 const SYNTHESIS_SHARE: f64 = 0.1;
 
 pub(super) async fn run(work: &Work) -> Result<Answer, Failure> {
-    let tools = work.toolbox.tools().await;
+    let tools = work.tools().await;
     let mut results = resume(work).await?;
     let reason = match carry_out(work, &tools, &mut results).await {
         Ok(reason) => reason,

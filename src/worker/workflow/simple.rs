@@ -41,32 +41,44 @@ impl State {
 }
 
 pub(super) async fn run(work: &Work) -> Result<Answer, Failure> {
-    let tools = work.toolbox.tools().await;
+    let tools = work.tools().await;
     let mut talk = Talk::new(work, tools, work.opening(prompts::SIMPLE));
-    let mut state = resume(work, &mut talk).await?;
-    let mut best = None;
+    let (mut state, mut best) = resume(work, &mut talk).await?;
+    match carry_out(work, &mut talk, &mut state, &mut best).await {
+        Ok(answer) => Ok(answer),
+        Err(failure) => work.salvage(failure, best),
+    }
+}
+
+/// Round after round, until there is an answer. The text of the last one that said
+/// something is the best there is until then.
+async fn carry_out(
+    work: &Work,
+    talk: &mut Talk<'_>,
+    state: &mut State,
+    best: &mut Option<String>,
+) -> Result<Answer, Failure> {
     loop {
-        let round = match one_round(work, &mut talk).await {
-            Ok(round) => round,
-            Err(failure) => return work.salvage(failure, best),
-        };
-        match round {
+        let called = match one_round(work, talk).await? {
             Round::Said(said) => return Ok(Answer::streamed(said.reason)),
-            Round::Called(called) => {
-                let moved = move_text(work, &called, talk.rounds).await?;
-                state.rounds.push(SavedRound {
-                    text: moved,
-                    calls: called.calls,
-                    results: called.results,
-                });
-                work.checkpoints
-                    .save(&state, state.blocks(), &work.meter)
-                    .await?;
-                best = Some(called.text)
-                    .filter(|text| !text.trim().is_empty())
-                    .or(best);
-            }
-        }
+            Round::Called(called) => called,
+        };
+        let moved = move_text(work, &called, talk.rounds).await?;
+        note_best(best, called.text);
+        state.rounds.push(SavedRound {
+            text: moved,
+            calls: called.calls,
+            results: called.results,
+        });
+        work.checkpoints
+            .save(state, state.blocks(), &work.meter)
+            .await?;
+    }
+}
+
+fn note_best(best: &mut Option<String>, text: String) {
+    if !text.trim().is_empty() {
+        *best = Some(text);
     }
 }
 
@@ -85,10 +97,11 @@ async fn move_text(work: &Work, called: &Called, round: u32) -> Result<Option<St
         .await
 }
 
-/// Takes in what the attempts before have done. What can't be read begins anew.
-async fn resume(work: &Work, talk: &mut Talk<'_>) -> Result<State, Failure> {
+/// Takes in what the attempts before have done, and gives the best that they have said.
+/// What can't be read begins anew.
+async fn resume(work: &Work, talk: &mut Talk<'_>) -> Result<(State, Option<String>), Failure> {
     let Some(state) = work.left.state::<State>() else {
-        return Ok(State::default());
+        return Ok(Default::default());
     };
     let kept = work.checkpoints.kept().await?;
     let mut rounds = Vec::new();
@@ -100,11 +113,13 @@ async fn resume(work: &Work, talk: &mut Talk<'_>) -> Result<State, Failure> {
         true => (state, rounds),
         false => Default::default(),
     };
+    let mut best = None;
     for (text, calls, results) in rounds {
         talk.recall(&text, calls, &results);
+        note_best(&mut best, text);
     }
     work.checkpoints.adopt(&state, state.blocks());
-    Ok(state)
+    Ok((state, best))
 }
 
 /// What a round said, called and heard; none where a block of it is gone.

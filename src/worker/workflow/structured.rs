@@ -43,8 +43,8 @@ async fn ask_once<T: DeserializeOwned>(
 ) -> Result<(String, Result<T, String>), Failure> {
     let prompt = Prompt {
         turns: turns.to_vec(),
-        tools: Vec::new(),
         shape: Some(shape),
+        ..Prompt::default()
     };
     let reply = work
         .model

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// What a round may call; more than that is refused, and the model told so.
+/// What a round may call; more than that is left out, and the model told so.
 const CALLS_MAX: usize = 16;
 
 /// A talk as far as it has come.
@@ -73,26 +73,36 @@ impl<'a> Talk<'a> {
     }
 
     /// One call of the model, heard by `ear`. It may call tools as long as there are
-    /// rounds left.
+    /// rounds left, and knows of them after that: some servers refuse turns with calls
+    /// of tools that are not named.
     pub(super) async fn ask(&self, ear: &mut Ear) -> Result<Reply, Failure> {
-        let tools = match self.is_last() {
-            true => Vec::new(),
-            false => self.tools.specs(),
-        };
         let prompt = Prompt {
             turns: self.turns.clone(),
-            tools,
+            tools: self.tools.specs(),
+            is_past_tools: self.is_last(),
             shape: None,
+        };
+        let reply = self.work.ask(&prompt, ear).await?;
+        let is_deaf = self.is_last() && reply.text.trim().is_empty() && !prompt.tools.is_empty();
+        if !is_deaf || reply.tool_calls.is_empty() {
+            return Ok(reply);
+        }
+        // Others do not know that tools may be named and not be called.
+        let prompt = Prompt {
+            tools: Vec::new(),
+            ..prompt
         };
         self.work.ask(&prompt, ear).await
     }
 
     /// Carries out the calls of a reply, if it has some and may. A call is known by
     /// being there, whatever the model says it stopped for.
-    pub(super) async fn go_on(&mut self, reply: Reply, label: &str) -> Result<Round, Failure> {
+    pub(super) async fn go_on(&mut self, mut reply: Reply, label: &str) -> Result<Round, Failure> {
         if reply.tool_calls.is_empty() || self.is_last() {
             return self.said(reply).map(Round::Said);
         }
+        let left_out = reply.tool_calls.len().saturating_sub(CALLS_MAX);
+        reply.tool_calls.truncate(CALLS_MAX);
         let calls = with_ids(reply.tool_calls, self.rounds);
         let names: Vec<_> = calls.iter().map(|call| call.name.as_str()).collect();
         let stage = format!("{label}tool {}", names.join(", "));
@@ -104,12 +114,22 @@ impl<'a> Talk<'a> {
             ids.0.push(call_id);
             ids.1.push(result_ids);
         }
+        self.note_left_out(left_out);
         self.rounds += 1;
         Ok(Round::Called(Called {
             text: reply.text,
             calls: ids.0,
             results: ids.1,
         }))
+    }
+
+    /// Tells the model that it called too much, with the last result: it hears of calls
+    /// by their results alone.
+    fn note_left_out(&mut self, count: usize) {
+        let last = self.turns.last_mut().and_then(|turn| turn.content.as_mut());
+        if let (Some(text), true) = (last, count > 0) {
+            *text += &format!("\n[{count} more calls were left out: at most {CALLS_MAX} at once]");
+        }
     }
 
     fn said(&self, reply: Reply) -> Result<Said, Failure> {
@@ -145,18 +165,11 @@ impl<'a> Talk<'a> {
         for call in calls {
             ids.push(work.output.add_call(call).await?);
         }
-        let called = calls
-            .iter()
-            .zip(ids)
-            .enumerate()
-            .map(|(at, (call, id))| async move {
-                let answer = match at < CALLS_MAX {
-                    true => self.call(call).await,
-                    false => ToolAnswer::error(format!("more than {CALLS_MAX} calls at once")),
-                };
-                let blocks = work.output.add_result(call, &answer).await?;
-                Ok((id, answer, blocks))
-            });
+        let called = calls.iter().zip(ids).map(|(call, id)| async move {
+            let answer = self.call(call).await;
+            let blocks = work.output.add_result(call, &answer).await?;
+            Ok((id, answer, blocks))
+        });
         let called = stream::iter(called.collect::<Vec<_>>())
             .buffered(work.limits.parallel_tools)
             .try_collect();

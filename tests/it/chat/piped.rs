@@ -180,3 +180,20 @@ async fn where_no_server_answers_that_is_said() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("no server answers at http://127.0.0.1:1"));
 }
+
+#[tokio::test]
+async fn without_a_question_there_is_no_session_and_no_success() {
+    let world = World::start().await;
+    for nothing in ["", " \n"] {
+        let output = said(ask(chat(&world, &["--user", "u"]), nothing).await).await;
+        assert_eq!(output.status.code(), Some(1));
+        let why = stderr(&output);
+        assert!(why.contains("there was no question"), "{why}");
+    }
+    let request = v1::ListSessionsRequest {
+        user_id: "u".into(),
+        ..Default::default()
+    };
+    let listed = world.a().sessions.clone().list_sessions(request).await;
+    assert!(listed.unwrap().into_inner().sessions.is_empty());
+}

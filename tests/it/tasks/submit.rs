@@ -193,6 +193,7 @@ async fn a_task_may_be_submitted_to_a_message_that_there_is() {
     world.a().complete("m").await;
     let terminal = (Code::FailedPrecondition, "MESSAGE_TERMINAL".to_owned());
     assert_eq!(refusal(world.a().submit(request.clone()).await), terminal);
+    world.a().session("another").await;
     let elsewhere = v1::SubmitTaskRequest {
         session_id: "another".into(),
         ..request

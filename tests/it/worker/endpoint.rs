@@ -25,6 +25,12 @@ pub enum Act {
     Call(Vec<(&'static str, &'static str)>),
     /// Sends these events, and nothing after them.
     Events(Vec<Value>),
+    /// Sends these events, and breaks the connection.
+    Break(Vec<Value>),
+    /// Sends these events, and then nothing, until the client goes away.
+    Stall(Vec<Value>),
+    /// Sends this as it is.
+    Raw(&'static str),
     /// Answers with this status, and headers.
     Status(u16, &'static str),
     /// Says this much, and then no more, until the client goes away.
@@ -183,6 +189,28 @@ async fn answer(
                 send(stream, &event).await?;
             }
             return Ok(());
+        }
+        Act::Break(events) => {
+            // Less than is announced.
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: \
+                        1000000\r\n\r\n";
+            stream.write_all(head.as_bytes()).await?;
+            for event in events {
+                send(stream, &event).await?;
+            }
+            return Ok(());
+        }
+        Act::Stall(events) => {
+            begin(stream).await?;
+            for event in events {
+                send(stream, &event).await?;
+            }
+            let _ = stream.read(&mut [0]).await;
+            return Ok(());
+        }
+        Act::Raw(text) => {
+            begin(stream).await?;
+            return stream.write_all(text.as_bytes()).await;
         }
         Act::Hang(text) => {
             if !text.is_empty() {

@@ -1,16 +1,29 @@
 //! Tools of MCP servers: what a model gets to see of them, and what becomes of its calls.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use throughline::proto::{ContentType, StopReason, TaskStatus::Completed, Workflow::Simple};
+use throughline::proto::{
+    self as v1, ContentType, StopReason,
+    TaskStatus::{Completed, Failed},
+    Workflow::{Planner, Simple},
+};
+use tokio::{net::TcpListener, process::Command};
 
 use super::{
     endpoint::{Act, Asked, say},
-    stage::{Ended, Stage},
+    stage::{Ended, Stage, limit, request},
 };
-use crate::support::inline_text;
+use crate::support::{inline_text, soon};
 
 /// The file of `--tools`, with one server.
 pub fn tools_file(server: &Value) -> (TempDir, PathBuf) {
@@ -148,4 +161,113 @@ async fn a_server_that_is_not_there_leaves_the_model_without_its_tools() {
         (Completed, StopReason::Done, "I have no tools.")
     );
     assert!(stage.model.asked()[0].body.get("tools").is_none());
+}
+
+/// The address of a server that takes connections and never answers, and how many it
+/// has taken.
+async fn silent_server() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counter = taken.clone();
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            counter.fetch_add(1, Ordering::Relaxed);
+            open.push(stream);
+        }
+    });
+    (url, taken)
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_not_waited_for_by_each_task() {
+    let (url, taken) = silent_server().await;
+    let (_directory, file) = tools_file(&json!({"url": url, "timeout": "300ms"}));
+    let flags = ["--tools", file.to_str().unwrap()];
+    let stage = Stage::with(&flags, |_, _| say("I have no tools.")).await;
+    stage.done(Simple, "Try.").await;
+    let connections = taken.load(Ordering::Relaxed);
+    assert!(connections > 0);
+    for _ in 0..3 {
+        let ended = stage.done(Simple, "Try.").await;
+        assert_eq!(ended.task.status(), Completed);
+    }
+    assert_eq!(taken.load(Ordering::Relaxed), connections);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_takes_no_more_time_than_the_task_has() {
+    let (url, _) = silent_server().await;
+    let (_directory, file) = tools_file(&json!({"url": url}));
+    let flags = ["--tools", file.to_str().unwrap(), "--max-time", "300ms"];
+    let stage = Stage::with(&flags, |_, _| say("Late.")).await;
+    for workflow in [Simple, Planner] {
+        let task = stage.submit(workflow, "Try.").await;
+        let watched = soon("the end of the task", stage.ended(&task)).await;
+        assert_eq!(watched.result(), (Failed, StopReason::Deadline, ""));
+    }
+}
+
+#[tokio::test]
+async fn the_last_round_is_told_of_the_tools_and_may_call_none() {
+    let (_directory, file) = tools_file(&stdio_server());
+    let flags = ["--tools", file.to_str().unwrap()];
+    // As LiteLLM does for Bedrock and Anthropic: who speaks of tools must name them.
+    let strict = |asked: &Asked, _| match asked.body.get("tools") {
+        None => Act::Status(400, ""),
+        Some(_) if asked.body["tool_choice"] == "none" => say("It is 3."),
+        Some(_) => Act::Call(vec![("desk__add", "{}")]),
+    };
+    let stage = Stage::with(&flags, strict).await;
+    let task = v1::SubmitTaskRequest {
+        params: limit("max_tool_rounds", 1),
+        ..request(Simple, "1 + 2?")
+    };
+    let ended = stage.ended(&stage.submit_with(task).await).await;
+    let expected = (Completed, StopReason::MaxIterations, "It is 3.");
+    assert_eq!(ended.result(), expected, "{}", ended.task.error);
+    assert_eq!(stage.model.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn a_model_that_calls_though_it_may_not_is_asked_without_tools() {
+    let (_directory, file) = tools_file(&stdio_server());
+    let flags = ["--tools", file.to_str().unwrap()];
+    // As Ollama does, which does not know `tool_choice`.
+    let deaf = |asked: &Asked, _| match asked.body.get("tools") {
+        None => say("It is 3."),
+        Some(_) => Act::Call(vec![("desk__add", "{}")]),
+    };
+    let stage = Stage::with(&flags, deaf).await;
+    let task = v1::SubmitTaskRequest {
+        params: limit("max_tool_rounds", 1),
+        ..request(Simple, "1 + 2?")
+    };
+    let ended = stage.ended(&stage.submit_with(task).await).await;
+    let expected = (Completed, StopReason::MaxIterations, "It is 3.");
+    assert_eq!(ended.result(), expected, "{}", ended.task.error);
+    assert_eq!(stage.model.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn the_address_of_a_server_is_not_logged() {
+    let (_directory, file) = tools_file(&json!({"url": "http://127.0.0.1:9/mcp?key=hidden"}));
+    let stage = Stage::without_worker(|_, _| say("I have no tools.")).await;
+    let server = format!("http://{}", stage.world.services[0].address);
+    let mut worker = Command::new(env!("CARGO_BIN_EXE_throughline"))
+        .args(["worker", "--server", &server, "--lease", "5s"])
+        .args(["--llm-url", &stage.model.url, "--llm-model", "m"])
+        .args(["--tools", file.to_str().unwrap()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    assert_eq!(stage.done(Simple, "Try.").await.task.status(), Completed);
+    worker.start_kill().unwrap();
+    let output = soon("the end of the worker", worker.wait_with_output()).await;
+    let log = String::from_utf8(output.unwrap().stderr).unwrap();
+    assert!(log.contains("an MCP server can't be used"), "{log}");
+    assert!(!log.contains("hidden"), "{log}");
 }
