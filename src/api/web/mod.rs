@@ -36,8 +36,11 @@ use tokio_util::either::Either as OneOf;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-pub use self::cors::{InvalidOrigin, Origin};
 use self::{cors::Cors, problem::Problem, rpc::Rpcs};
+pub use self::{
+    cors::{InvalidOrigin, Origin},
+    sse::forget_forever,
+};
 
 /// Wraps the gRPC services so that they can be called in other ways as well.
 /// What already is gRPC goes straight to them.
@@ -98,7 +101,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if content_type(&request).is_some_and(is_native_grpc) {
+        if is_native_grpc(&request) {
             let native: Native<B> = |response| response.map(Either::Left);
             return OneOf::Left(self.grpc.call(request).map_ok(native));
         }
@@ -113,10 +116,9 @@ fn content_type<B>(request: &Request<B>) -> Option<&[u8]> {
     Some(value.as_bytes())
 }
 
-fn is_native_grpc(content_type: &[u8]) -> bool {
-    content_type
-        .strip_prefix(b"application/grpc")
-        .is_some_and(|rest| !rest.starts_with(b"-web"))
+fn is_native_grpc<B>(request: &Request<B>) -> bool {
+    let kind = content_type(request).and_then(|kind| kind.strip_prefix(b"application/grpc"));
+    kind.is_some_and(|rest| !rest.starts_with(b"-web"))
 }
 
 #[derive(Clone)]
