@@ -41,6 +41,7 @@ pub use self::{
     cors::{InvalidOrigin, Origin},
     sse::forget_forever,
 };
+use super::deadline;
 
 /// Wraps the gRPC services so that they can be called in other ways as well.
 /// What already is gRPC goes straight to them.
@@ -100,11 +101,12 @@ where
         self.grpc.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         if is_native_grpc(&request) {
             let native: Native<B> = |response| response.map(Either::Left);
             return OneOf::Left(self.grpc.call(request).map_ok(native));
         }
+        deadline::note(&mut request);
         let door = self.door.clone();
         let answer = async move { Ok(door.answer(request).await.map(Either::Right)) };
         OneOf::Right(Box::pin(answer))
@@ -174,4 +176,31 @@ fn without_body(mut response: Response<Body>) -> Response<Body> {
         headers.entry(CONTENT_LENGTH).or_insert(length.into());
     }
     response.map(|_| Body::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, time::Duration};
+
+    use tokio::time::{Instant, advance};
+    use tower::service_fn;
+
+    use super::*;
+    use crate::api::deadline::DeadlineLayer;
+
+    /// tonic counts from the call, and would answer first, without what CORS needs.
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_is_counted_from_the_call_and_not_from_when_its_body_was_read() {
+        let never = service_fn(|_: Request<Body>| pending::<Result<Response<Body>, Infallible>>());
+        let mut web = WebLayer::new(&[]).layer(DeadlineLayer.layer(never));
+        let request = Request::post("/throughline.v1.MessageService/GetMessage")
+            .header(CONTENT_TYPE, "application/grpc-web+proto")
+            .header("grpc-timeout", "50m");
+        let begin = Instant::now();
+        let call = web.call(request.body(Body::default()).unwrap());
+        advance(Duration::from_millis(40)).await;
+        let Ok(response) = call.await;
+        assert_eq!(response.headers()["grpc-status"], "4");
+        assert!(begin.elapsed() <= Duration::from_millis(51));
+    }
 }
