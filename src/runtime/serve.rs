@@ -185,7 +185,7 @@ impl Service {
             // Without it a connection that never says a word outlives the stop.
             .accept_http1(true)
             // Above all that a call passes, so that the other doors pass it too.
-            .layer(WebLayer::new(&options.cors_origins))
+            .layer(WebLayer::new(self.address, &options.cors_origins))
             .layer(DeadlineLayer)
             .layer(MapResponseLayer::new(move |answer| stalls.guard(answer)))
             .add_routes(routes)
