@@ -34,6 +34,10 @@ export const refusalOf = async (response) =>
 
 const json = async (method, url, body) => (await request(method, url, body)).json();
 
+/** How often a silent stream says that it is alive. */
+export const heartbeatMs = async () =>
+  1000 * parseFloat((await json("GET", address(["info"]))).limits?.heartbeatInterval ?? 0);
+
 export const listSessions = (userId) =>
   json("GET", address(["sessions"], { user_id: userId, page_size: 100 }));
 

@@ -8,6 +8,8 @@ import { instant } from "./format.js";
 import { Live } from "./live.js";
 
 const PAGE = 50;
+const SILENCE_MIN_MS = 45_000;
+const GONE = new Set(["WATCH_END_REASON_DELETED", "WATCH_END_REASON_EXPIRED"]);
 
 export class Conversation {
   /** What is known of the session itself. */
@@ -24,7 +26,9 @@ export class Conversation {
   #id;
   #live;
   #listeners;
-  #reloading = new Set();
+  #heartbeatMs = 0;
+  /** Of messages that are loaded anew: the last event that was not taken in. */
+  #missed = new Map();
 
   /**
    * `onChange` is told the id of a message that changed, or nothing where more
@@ -47,7 +51,7 @@ export class Conversation {
 
   #follow() {
     this.#live = new Live({
-      address: (lastId) => api.address(["sessions", this.#id, "stream"], { last_id: lastId }),
+      address: api.address(["sessions", this.#id, "stream"]),
       onEvent: (event) => this.#take(event),
       onState: (connection) => {
         this.connection = connection;
@@ -56,6 +60,7 @@ export class Conversation {
         this.#listeners.onChange();
       },
       refusalOf: api.refusalOf,
+      silenceMax: () => Math.max(SILENCE_MIN_MS, 3 * this.#heartbeatMs),
     });
     this.#live.run();
   }
@@ -63,6 +68,7 @@ export class Conversation {
   async load() {
     this.phase = "loading";
     try {
+      this.#heartbeatMs = await api.heartbeatMs();
       this.session = await api.getSession(this.#id);
       const count = Number(this.session.messageCount ?? 0);
       this.earlier = Math.max(0, count - PAGE);
@@ -99,9 +105,11 @@ export class Conversation {
 
   /** Tries again what failed, at once. */
   retry() {
-    if (this.connection.state === "refused") this.#follow();
+    const isRefused = this.connection.state === "refused";
+    if (isRefused) this.#follow();
     else this.#live.retry();
-    if (this.phase instanceof Error) this.load();
+    // A stream that begins anew doesn't tell what has ended since the last.
+    if (isRefused || this.phase instanceof Error) this.load();
   }
 
   close() {
@@ -122,13 +130,12 @@ export class Conversation {
 
   #takeEvent(event) {
     const state = this.messages.get(event.messageId);
-    if (placeOf(state, event) === "ahead") this.#reload(event.messageId);
+    if (placeOf(state, event) === "ahead") this.#reload(event);
     else this.messages.set(event.messageId, apply(state, event));
   }
 
   #takeEnd(messageId, { reason }) {
-    if (reason === "WATCH_END_REASON_MESSAGE_ENDED") return;
-    if (this.messages.delete(messageId)) this.#listeners.onChange();
+    if (GONE.has(reason) && this.messages.delete(messageId)) this.#listeners.onChange();
   }
 
   /** Takes in a snapshot; an older one only where the stream itself says so. */
@@ -140,16 +147,22 @@ export class Conversation {
 
   // What the stream tells of a message that is not known yet, or of which events
   // are missing: the message as a whole is asked for.
-  async #reload(messageId) {
-    if (this.#reloading.has(messageId)) return;
-    this.#reloading.add(messageId);
+  async #reload({ messageId, sequence }) {
+    const isReloading = this.#missed.has(messageId);
+    this.#missed.set(messageId, Number(sequence));
+    if (isReloading) return;
+    const head = () => sequenceOf(this.messages.get(messageId));
     try {
-      this.#replace(await api.getMessage(messageId));
-      this.#listeners.onChange(messageId);
+      // Again where more came than the answer has, unless that brings nothing.
+      for (let before = -1; before < head() && head() < this.#missed.get(messageId); ) {
+        before = head();
+        this.#replace(await api.getMessage(messageId));
+        this.#listeners.onChange(messageId);
+      }
     } catch (error) {
       console.warn(`message ${messageId} could not be loaded`, error);
     } finally {
-      this.#reloading.delete(messageId);
+      this.#missed.delete(messageId);
     }
   }
 }

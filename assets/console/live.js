@@ -4,10 +4,11 @@
 
 const RETRY_FIRST_MS = 500;
 const RETRY_MAX_MS = 10_000;
-/** Three heartbeats: who is silent for longer is not there any more. */
-const SILENCE_MAX_MS = 45_000;
 
-/** Reads a byte stream as server-sent events; yields undefined for what is none. */
+/**
+ * Reads a byte stream as server-sent events. One without data is no event, but may
+ * have an `id`; undefined says that there was a sign of life.
+ */
 export async function* eventsOf(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -24,7 +25,7 @@ export async function* eventsOf(body) {
 }
 
 function parse(record) {
-  const event = { id: undefined, name: "message", data: "" };
+  const event = { id: undefined, name: "message", data: undefined };
   const data = [];
   for (const line of record.split(/\r?\n/)) {
     const [, field, value] = line.match(/^([^:]*)(?:: ?(.*))?$/s);
@@ -32,13 +33,14 @@ function parse(record) {
     if (field === "event") event.name = value ?? "";
     if (field === "data") data.push(value ?? "");
   }
-  event.data = data.join("\n");
-  return data.length > 0 ? event : undefined;
+  if (data.length > 0) event.data = data.join("\n");
+  return event;
 }
 
 /**
- * Follows a stream until `stop`. `address(lastId)` says where it is; `onEvent` is
- * called with each event, `onState` with what became of the connection:
+ * Follows the stream at `address` until `stop`, and takes one for dead that is silent
+ * for `silenceMax()` milliseconds. `onEvent` is called with each event, `onState` with
+ * what became of the connection:
  *
  * - connecting: asked, no answer yet
  * - live: events come, or heartbeats
@@ -51,17 +53,19 @@ export class Live {
   #onEvent;
   #onState;
   #refusalOf;
+  #silenceMax;
   #lastId = "";
   #failures = 0;
   #attempt = new AbortController();
   #wake = () => {};
   #stopped = false;
 
-  constructor({ address, onEvent, onState, refusalOf }) {
+  constructor({ address, onEvent, onState, refusalOf, silenceMax }) {
     this.#address = address;
     this.#onEvent = onEvent;
     this.#onState = onState;
     this.#refusalOf = refusalOf;
+    this.#silenceMax = silenceMax;
   }
 
   async run() {
@@ -92,11 +96,12 @@ export class Live {
   /** Follows one connection; what it gives is final. */
   async #follow() {
     this.#attempt = new AbortController();
-    const silence = new Silence(() => this.#attempt.abort());
+    const silence = new Silence(this.#silenceMax, () => this.#attempt.abort());
     try {
+      // Not in the address: a session's place can be longer than those may be.
       const headers = this.#lastId ? { "last-event-id": this.#lastId } : {};
       const { signal } = this.#attempt;
-      const response = await fetch(this.#address(this.#lastId), { headers, signal, cache: "no-store" });
+      const response = await fetch(this.#address, { headers, signal, cache: "no-store" });
       if (response.status === 204) return { state: "ended" };
       if (response.status >= 400 && response.status < 500 && response.status !== 429) {
         return { state: "refused", error: await this.#refusalOf(response) };
@@ -117,7 +122,7 @@ export class Live {
       if (event?.name === "problem") return;
       this.#failures = 0;
       if (!event) continue;
-      this.#onEvent(event);
+      if (event.data !== undefined) this.#onEvent(event);
       if (event.id !== undefined) this.#lastId = event.id;
     }
   }
@@ -137,19 +142,29 @@ export class Live {
   }
 }
 
-/** Calls back where nothing was heard for too long. */
+/** Calls back where nothing was heard for too long, which may get longer meanwhile. */
 class Silence {
   #timer;
+  #since;
+  #max;
   #callback;
 
-  constructor(callback) {
+  constructor(max, callback) {
+    this.#max = max;
     this.#callback = callback;
     this.begin();
   }
 
   begin() {
     this.end();
-    this.#timer = setTimeout(this.#callback, SILENCE_MAX_MS);
+    this.#since = performance.now();
+    this.#wait();
+  }
+
+  #wait() {
+    const left = this.#since + this.#max() - performance.now();
+    if (left <= 0) this.#callback();
+    else this.#timer = setTimeout(() => this.#wait(), left);
   }
 
   end() {

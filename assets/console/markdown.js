@@ -7,13 +7,15 @@ import { h, setChildren } from "./dom.js";
 import { safeUrl } from "./format.js";
 
 const DEPTH_MAX = 12;
-const FENCE = /^ {0,3}(`{3,}|~{3,})[ \t]*([^`]*)$/;
-const HEADING = /^ {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$/;
+// Each of these takes a run of spaces in one way only: if it had two, a long run would
+// be tried in all of them.
+const FENCE = /^ {0,3}(`{3,}|~{3,}(?!~))[ \t]*(?![ \t])([^`]*)$/;
+const HEADING = /^ {0,3}(#{1,6})(?:[ \t]+(?![ \t])(.*))?$/;
 const RULE = /^ {0,3}([-*_])(?:[ \t]*\1){2,}[ \t]*$/;
 const QUOTE = /^ {0,3}> ?/;
 const ITEM = /^( {0,3})([-+*]|\d{1,9}[.)])(?:([ \t]{1,4})(?=\S)|[ \t]*$)/;
 const UNDERLINE = /^ {0,3}([=-])\1*[ \t]*$/;
-const DELIMITER_ROW = /^ {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$/;
+const DELIMITER_ROW = /^ {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*(?:\|[ \t]*)?$/;
 
 /**
  * The blocks of a text, each `{ tag, children }`, or `{ tag: "pre", text, language }`,
@@ -40,13 +42,21 @@ function blockAt(lines, at, depth) {
   if (FENCE.test(line)) return fence(lines, at);
   if (HEADING.test(line)) {
     const [, marks, text = ""] = line.match(HEADING);
-    return { block: { tag: `h${marks.length}`, children: inline(text) }, next: at + 1 };
+    return { block: { tag: `h${marks.length}`, children: inline(unclosed(text)) }, next: at + 1 };
   }
   if (RULE.test(line)) return { block: { tag: "hr", children: [] }, next: at + 1 };
   if (depth < DEPTH_MAX && QUOTE.test(line)) return quote(lines, at, depth);
   if (depth < DEPTH_MAX && ITEM.test(line)) return list(lines, at, depth);
   if (line.includes("|") && DELIMITER_ROW.test(lines[at + 1] ?? "")) return table(lines, at);
   return paragraph(lines, at);
+}
+
+/** A heading's text without the marks that may close it. */
+function unclosed(text) {
+  const trimmed = text.trimEnd();
+  let end = trimmed.length;
+  while (trimmed[end - 1] === "#") end--;
+  return /\S/.test(trimmed[end - 1] ?? " ") ? trimmed : trimmed.slice(0, end).trimEnd();
 }
 
 function fence(lines, at) {
@@ -153,7 +163,7 @@ function paragraph(lines, at) {
 const SPECIAL = /[\\`*_~[\]<\n]|!\[|https?:\/\//g;
 const AUTOLINK = /<((?:https?:\/\/|mailto:)[^\s<>]+)>/y;
 const BARE_LINK = /https?:\/\/[^\s<>"'`]*[^\s<>"'`.,;:!?)\]}*_~]/y;
-const TARGET = /\(\s*(?:<([^<>\n]*)>|([^\s()]*(?:\([^\s()]*\)[^\s()]*)*))(?:\s+(?:"[^"]*"|'[^']*'|\([^()]*\)))?\s*\)/y;
+const TARGET = /\(\s*(?!\s)(?:<([^<>\n]*)>|([^\s()]*(?:\([^\s()]*\)[^\s()]*)*))(?:\s+(?!\s)(?:"[^"]*"|'[^']*'|\([^()]*\)))?\s*\)/y;
 const PUNCTUATION = /[!-/:-@[-`{-~]/;
 
 /** What stands in a line of text: strings and `{ tag, children }`. */
@@ -183,7 +193,7 @@ function inlineAt(text, at, brackets, depth) {
     if (text[at + 1] === "\n") return { part: { tag: "br", children: [] }, next: at + 2 };
     return PUNCTUATION.test(text[at + 1] ?? "") ? { part: text[at + 1], next: at + 2 } : verbatim;
   }
-  if (character === "\n") return { part: /  $/.test(text.slice(0, at)) ? { tag: "br", children: [] } : "\n", next: at + 1 };
+  if (character === "\n") return { part: text.endsWith("  ", at) ? { tag: "br", children: [] } : "\n", next: at + 1 };
   if (character === "`") return codeSpan(text, at);
   if (character === "[") return link(text, at, at, brackets, depth) ?? verbatim;
   if (character === "!") return link(text, at, at + 1, brackets, depth) ?? verbatim;

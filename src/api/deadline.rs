@@ -1,7 +1,8 @@
 //! Keeps the deadline that a client sends as `grpc-timeout`, for calls and for
 //! streams alike, and answers DEADLINE_EXCEEDED.
 //!
-//! tonic by itself keeps it for calls only, and answers CANCELLED.
+//! tonic by itself keeps it for calls only, and answers CANCELLED. It counts from when
+//! a call comes in, so ours must be counted from then as well.
 
 use std::{
     pin::Pin,
@@ -49,12 +50,31 @@ where
     }
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
-        let deadline =
-            grpc_timeout(request.headers()).and_then(|timeout| Instant::now().checked_add(timeout));
+        let noted = request.extensions().get().copied();
+        let deadline = noted.or_else(|| Due::now_for(request.headers()));
         DeadlineFuture {
             call: self.inner.call(request),
-            alarm: deadline.map(sleep_until),
+            alarm: deadline.map(|Due(time)| sleep_until(time)),
         }
+    }
+}
+
+/// When a call must be over.
+#[derive(Clone, Copy)]
+struct Due(Instant);
+
+impl Due {
+    /// That of a call which comes in now.
+    fn now_for(headers: &HeaderMap) -> Option<Self> {
+        let timeout = grpc_timeout(headers)?;
+        Instant::now().checked_add(timeout).map(Self)
+    }
+}
+
+/// Notes the deadline of a call that comes in now, for the layer that is called later.
+pub(super) fn note<B>(request: &mut Request<B>) {
+    if let Some(due) = Due::now_for(request.headers()) {
+        request.extensions_mut().insert(due);
     }
 }
 

@@ -5,7 +5,8 @@
 //! layer makes them its body, and has nothing for tonic to send.
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, Full};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use prost::Message;
 use tonic::{Response, Status, body::Body};
 
@@ -43,13 +44,17 @@ pub(super) fn unpack(mut response: http::Response<Body>) -> http::Response<Body>
     let Some(Ready(bytes)) = response.extensions_mut().remove() else {
         return response;
     };
-    let trailers = async { Some(Ok(status::trailers(&Status::ok("")))) };
-    let body = Full::new(bytes).with_trailers(trailers);
-    response.map(|_| Body::new(body.map_err(|never| match never {})))
+    let trailers = Frame::trailers(status::trailers(&Status::ok("")));
+    let frames = [Frame::data(bytes), trailers].map(Ok::<_, Status>);
+    // It does not say its length: gRPC-Web writes the status behind it, or all of it
+    // in base64, and would be cut off there.
+    response.map(|_| Body::new(StreamBody::new(tokio_stream::iter(frames))))
 }
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt;
+
     use super::*;
     use crate::proto as v1;
 

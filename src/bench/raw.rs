@@ -377,7 +377,7 @@ mod tests {
     #[test]
     fn events_are_read_as_frames() {
         let events = b"event: caught_up\nid: 7-1\ndata: {}\n\n\
-            : heartbeat\n\nevent: text_delta\nid: 8-2\ndata: {}\n\nevent: gap\nid: 9";
+            : heartbeat\nid: 7-1\n\nevent: text_delta\nid: 8-2\ndata: {}\n\nevent: gap\nid: 9";
         let mut seen = Vec::new();
         let read = take_events(events, &mut |event| {
             seen.push(WatchFrame::of(Door::Web, event));

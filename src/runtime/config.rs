@@ -239,7 +239,9 @@ pub struct ServeArgs {
     /// Pages of which origins may call the service: scheme, host and port of each.
     ///
     /// Several are separated by commas, or given one by one; * means all of them.
-    /// Without it only pages that the service serves itself may.
+    /// Without it only pages that the service serves itself may. On a loopback address
+    /// it is also by the hosts of these alone that HTTP is answered, beside localhost
+    /// and IP addresses.
     #[arg(
         long = "cors-origin",
         value_name = "ORIGIN",

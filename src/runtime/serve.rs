@@ -17,7 +17,7 @@ use crate::{
         deadline::DeadlineLayer,
         grpc::Answers,
         stall::Stalls,
-        web::{Origin, WebLayer},
+        web::{self, Origin, WebLayer},
     },
     engine::{Engine, EngineOptions},
     store::{Store, StoreError, StoreOptions},
@@ -27,6 +27,11 @@ use crate::{
 /// After so long without a sign of life a client is asked for one, and given
 /// as long again to answer.
 const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// Longest headers of a request over HTTP/2: the token of a session that is resumed by
+/// server-sent events is one, and names each open message in some 75 bytes. HTTP/1
+/// takes longer ones, but one request at a time, where here each stream may hold some.
+const HEADER_BYTES_MAX: u32 = 64 * 1024;
 
 /// What an instance needs to know.
 #[derive(Clone)]
@@ -161,6 +166,8 @@ impl Service {
         let answers = Answers::default();
         let forget = answers.clone().forget_forever(self.drain.clone());
         self.spawn_essential("forgetting", forget);
+        let forget = web::forget_forever(self.drain.clone());
+        self.spawn_essential("forgetting of events", forget);
 
         let routes = api::grpc::routes(engine, answers).add_service(health_service);
         Ok(reflection::add(routes)?)
@@ -172,12 +179,13 @@ impl Service {
         let incoming = connection::accept(listener, self.cut.clone());
         let server = Server::builder()
             .max_concurrent_streams(options.max_streams)
+            .http2_max_header_list_size(HEADER_BYTES_MAX)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
             // Without it a connection that never says a word outlives the stop.
             .accept_http1(true)
             // Above all that a call passes, so that the other doors pass it too.
-            .layer(WebLayer::new(&options.cors_origins))
+            .layer(WebLayer::new(self.address, &options.cors_origins))
             .layer(DeadlineLayer)
             .layer(MapResponseLayer::new(move |answer| stalls.guard(answer)))
             .add_routes(routes)

@@ -13,8 +13,9 @@ async function read(...pieces) {
 }
 
 test("events are read as the standard has them", async () => {
-  const text = ": heartbeat\n\nevent: text_delta\nid: 3-1\ndata: {\"a\":\ndata: 1}\n\ndata:x\r\n\r\nid: 4\n\ndata: cut";
+  const text = ": heartbeat\nid: 2-1\n\nevent: text_delta\nid: 3-1\ndata: {\"a\":\ndata: 1}\n\ndata:x\r\n\r\ndata: cut";
   assert.deepEqual(await read(text), [
+    { name: "message", id: "2-1", data: undefined },
     { name: "text_delta", id: "3-1", data: "{\"a\":\n1}" },
     { name: "message", id: undefined, data: "x" },
   ]);
@@ -49,16 +50,17 @@ async function serve(t, answers) {
   return { asked, url: `http://127.0.0.1:${server.address().port}` };
 }
 
-async function follow(url) {
+async function follow(url, silenceMax = () => 60_000) {
   const [seen, states] = [[], []];
   const live = new Live({
-    address: () => url,
+    address: url,
     onEvent: ({ data }) => seen.push(data),
     onState: ({ state, error }) => {
       states.push(error ?? state);
       if (state === "waiting") setTimeout(() => live.retry());
     },
     refusalOf: async (response) => `refused ${response.status}`,
+    silenceMax,
   });
   await live.run();
   return { seen, states };
@@ -75,6 +77,35 @@ test("a stream that is cut goes on after the last event that was seen", async (t
   assert.deepEqual(seen, ["one", "two", "three"]);
   assert.deepEqual(asked, [undefined, "2-b", "2-b", "2-b", "3-c"]);
   assert.equal(states.at(-1), "ended");
+});
+
+test("a heartbeat moves the place from which a stream goes on", async (t) => {
+  const { url, asked } = await serve(t, [{ body: "id: 1-a\ndata: one\n\n: heartbeat\nid: 2-b\n\n" }]);
+  const { seen } = await follow(url);
+  assert.deepEqual(seen, ["one"]);
+  assert.deepEqual(asked, [undefined, "2-b"]);
+});
+
+test("how long a stream may be silent is asked anew before it is cut", async (t) => {
+  let askedAgain;
+  const isAskedAgain = new Promise((resolve) => (askedAgain = resolve));
+  let requests = 0;
+  const server = createServer(async (_, response) => {
+    if (++requests > 1) return response.writeHead(204).end();
+    response.writeHead(200).flushHeaders();
+    await isAskedAgain;
+    response.end("data: late\n\n");
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => server.close());
+  let times = 0;
+  const silenceMax = () => {
+    if (times++ === 0) return 20;
+    askedAgain();
+    return 60_000;
+  };
+  const { seen } = await follow(`http://127.0.0.1:${server.address().port}`, silenceMax);
+  assert.deepEqual(seen, ["late"]);
 });
 
 test("who is refused doesn't ask again", async (t) => {

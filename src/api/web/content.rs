@@ -53,11 +53,8 @@ pub(super) async fn answer(
         method,
         fields,
     };
-    let wanted = wanted(&head.headers);
-    match source.answer(wanted).await {
-        Err(status) if wanted != Wanted::All && status.code() == Code::OutOfRange => {
-            Ok(beyond_the_end(status))
-        }
+    match source.answer().await {
+        Err(status) if status.code() == Code::OutOfRange => Ok(beyond_the_end(status)),
         other => Ok(other?),
     }
 }
@@ -70,9 +67,22 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    async fn answer(&self, wanted: Wanted) -> Result<Response<Body>, Status> {
+    async fn answer(&self) -> Result<Response<Body>, Status> {
+        let asked = &self.head.headers;
+        let mut wanted = wanted(asked);
+        if asked.contains_key(IF_NONE_MATCH) || asked.contains_key(IF_RANGE) {
+            // Before the range is asked for, which may lie behind the end by now.
+            let etag = self.open(0, 1).await?.etag();
+            let has = |name| etag.is_some() && asked.get(name) == etag.as_ref();
+            if has(IF_NONE_MATCH) {
+                return Ok(response(StatusCode::NOT_MODIFIED, etag, Body::default()));
+            }
+            if asked.contains_key(IF_RANGE) && !has(IF_RANGE) {
+                wanted = Wanted::All;
+            }
+        }
         let (offset, limit) = match wanted {
-            Wanted::All => (0, 0),
+            Wanted::All => return Ok(self.open(0, 0).await?.into_response(None)),
             Wanted::From(first, None) => (first, 0),
             Wanted::From(first, Some(last)) => (first, last.saturating_sub(first) + 1),
             Wanted::Last(length) => {
@@ -80,19 +90,11 @@ impl Source<'_> {
                 (size.saturating_sub(length), 0)
             }
         };
+        self.part(offset, limit).await
+    }
+
+    async fn part(&self, offset: u64, limit: u64) -> Result<Response<Body>, Status> {
         let opened = self.open(offset, limit).await?;
-        let etag = opened.etag();
-        let asked = &self.head.headers;
-        let has = |name| etag.is_some() && asked.get(name) == etag.as_ref();
-        if has(IF_NONE_MATCH) {
-            return Ok(response(StatusCode::NOT_MODIFIED, etag, Body::default()));
-        }
-        if wanted != Wanted::All && asked.contains_key(IF_RANGE) && !has(IF_RANGE) {
-            return Ok(self.open(0, 0).await?.into_response(None));
-        }
-        if wanted == Wanted::All {
-            return Ok(opened.into_response(None));
-        }
         if offset >= opened.size() {
             let length = opened.size();
             return Err(from_engine(EngineError::Refused(Refusal::RangeBeyondEnd {
@@ -170,11 +172,7 @@ impl Opened {
         let (etag, kind) = (self.etag(), self.content.media_type);
         let mut response = response(status, etag, body(self.first, self.rest));
         let headers = response.headers_mut();
-        let kind = HeaderValue::from_str(&kind)
-            .ok()
-            .filter(|kind| !kind.is_empty());
-        let any = HeaderValue::from_static("application/octet-stream");
-        headers.insert(CONTENT_TYPE, kind.unwrap_or(any));
+        headers.insert(CONTENT_TYPE, content_type(&kind));
         headers.insert(CONTENT_LENGTH, length.into());
         if range.is_some() {
             let last = (offset + length).saturating_sub(1);
@@ -182,6 +180,21 @@ impl Opened {
         }
         response
     }
+}
+
+/// The type of content, with the charset of what the service keeps as text. A file of
+/// such a type, which says no other, can't be told from it, and is mostly the same:
+/// without a charset browsers take it for Latin-1.
+fn content_type(media_type: &str) -> HeaderValue {
+    let known = match media_type {
+        "" => "application/octet-stream",
+        "text/plain" => "text/plain; charset=utf-8",
+        "text/markdown" => "text/markdown; charset=utf-8",
+        "text/html" => "text/html; charset=utf-8",
+        other => other,
+    };
+    let any = HeaderValue::from_static("application/octet-stream");
+    HeaderValue::from_str(known).unwrap_or(any)
 }
 
 fn response(status: StatusCode, etag: Option<HeaderValue>, body: Body) -> Response<Body> {
@@ -282,6 +295,20 @@ mod tests {
             let rest = StreamBody::new(tokio_stream::once(Ok::<_, Status>(trailers)));
             let body = body(Bytes::from("some"), Body::new(rest)).collect().await;
             assert_eq!(body.is_ok(), is_whole);
+        }
+    }
+
+    #[test]
+    fn text_says_that_it_is_utf_8_and_what_a_file_says_stays() {
+        for (stored, sent) in [
+            ("text/plain", "text/plain; charset=utf-8"),
+            ("text/plain; charset=latin1", "text/plain; charset=latin1"),
+            ("application/json", "application/json"),
+            ("image/png", "image/png"),
+            ("", "application/octet-stream"),
+            ("a\nb", "application/octet-stream"),
+        ] {
+            assert_eq!(content_type(stored), sent, "{stored:?}");
         }
     }
 

@@ -11,6 +11,7 @@ use http::{
         ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
         ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN, VARY,
     },
+    uri::Authority,
 };
 use tonic::body::Body;
 
@@ -59,6 +60,18 @@ fn as_browsers_write(text: &str) -> Option<String> {
     match (scheme, port.as_str()) {
         ("http", ":80") | ("https", ":443") => Some(format!("{scheme}://{host}")),
         _ => Some(text),
+    }
+}
+
+impl Origin {
+    pub(super) fn is_any(&self) -> bool {
+        self.0 == "*"
+    }
+
+    /// Host and port; none of all origins.
+    pub(super) fn authority(&self) -> Option<Authority> {
+        let uri = Uri::try_from(self.0.as_bytes()).ok()?;
+        uri.into_parts().authority.filter(|_| !self.is_any())
     }
 }
 
@@ -115,7 +128,7 @@ impl Cors {
     fn grant(&self, origin: Option<&HeaderValue>) -> Grant {
         let allows = |origin: &&HeaderValue| {
             let mut allowed = self.0.iter();
-            allowed.any(|Origin(allowed)| allowed == "*" || allowed == *origin)
+            allowed.any(|allowed| allowed.is_any() || allowed.0 == *origin)
         };
         Grant(origin.filter(allows).cloned())
     }

@@ -7,6 +7,7 @@ mod console;
 mod content;
 mod cors;
 mod fields;
+mod hosts;
 mod json;
 mod openapi;
 mod problem;
@@ -18,6 +19,7 @@ mod sse;
 
 use std::{
     convert::Infallible,
+    net::SocketAddr,
     task::{Context, Poll},
 };
 
@@ -27,7 +29,7 @@ use futures_util::{
     future::{BoxFuture, MapOk},
 };
 use http::{
-    Method, Request, Response,
+    Method, Request, Response, Version,
     header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
 use http_body::Body as _;
@@ -36,21 +38,28 @@ use tokio_util::either::Either as OneOf;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-pub use self::cors::{InvalidOrigin, Origin};
-use self::{cors::Cors, problem::Problem, rpc::Rpcs};
+use self::{cors::Cors, hosts::Hosts, problem::Problem, rpc::Rpcs};
+pub use self::{
+    cors::{InvalidOrigin, Origin},
+    sse::forget_forever,
+};
+use super::deadline;
 
 /// Wraps the gRPC services so that they can be called in other ways as well.
 /// What already is gRPC goes straight to them.
 #[derive(Clone, Debug)]
 pub struct WebLayer {
     cors: Cors,
+    hosts: Hosts,
 }
 
 impl WebLayer {
-    /// Pages of these origins may call the service, beside its own.
-    pub fn new(origins: &[Origin]) -> Self {
+    /// Of a service at this address. Pages of these origins may call it, beside its
+    /// own.
+    pub fn new(address: SocketAddr, origins: &[Origin]) -> Self {
         Self {
             cors: Cors::of(origins),
+            hosts: Hosts::of(address, origins),
         }
     }
 }
@@ -69,6 +78,7 @@ where
             door: Door {
                 rpcs: Rpcs::new(grpc.clone()),
                 cors: self.cors.clone(),
+                hosts: self.hosts.clone(),
             },
             grpc,
         }
@@ -97,11 +107,12 @@ where
         self.grpc.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if content_type(&request).is_some_and(is_native_grpc) {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        if is_native_grpc(&request) {
             let native: Native<B> = |response| response.map(Either::Left);
             return OneOf::Left(self.grpc.call(request).map_ok(native));
         }
+        deadline::note(&mut request);
         let door = self.door.clone();
         let answer = async move { Ok(door.answer(request).await.map(Either::Right)) };
         OneOf::Right(Box::pin(answer))
@@ -113,20 +124,24 @@ fn content_type<B>(request: &Request<B>) -> Option<&[u8]> {
     Some(value.as_bytes())
 }
 
-fn is_native_grpc(content_type: &[u8]) -> bool {
-    content_type
-        .strip_prefix(b"application/grpc")
-        .is_some_and(|rest| !rest.starts_with(b"-web"))
+/// Whether a request is what no page can send: browsers speak HTTP/2 with TLS only.
+fn is_native_grpc<B>(request: &Request<B>) -> bool {
+    let kind = content_type(request).and_then(|kind| kind.strip_prefix(b"application/grpc"));
+    request.version() == Version::HTTP_2 && kind.is_some_and(|rest| !rest.starts_with(b"-web"))
 }
 
 #[derive(Clone)]
 struct Door {
     rpcs: Rpcs,
     cors: Cors,
+    hosts: Hosts,
 }
 
 impl Door {
     async fn answer(self, mut request: Request<Body>) -> Response<Body> {
+        if !self.hosts.admit(&request) {
+            return Problem::ForeignHost.into_response();
+        }
         if let Some(preflight) = self.cors.preflight(&request) {
             return preflight;
         }
@@ -172,4 +187,32 @@ fn without_body(mut response: Response<Body>) -> Response<Body> {
         headers.entry(CONTENT_LENGTH).or_insert(length.into());
     }
     response.map(|_| Body::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, time::Duration};
+
+    use tokio::time::{Instant, advance};
+    use tower::service_fn;
+
+    use super::*;
+    use crate::api::deadline::DeadlineLayer;
+
+    /// tonic counts from the call, and would answer first, without what CORS needs.
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_is_counted_from_the_call_and_not_from_when_its_body_was_read() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let never = service_fn(|_: Request<Body>| pending::<Result<Response<Body>, Infallible>>());
+        let mut web = WebLayer::new(address, &[]).layer(DeadlineLayer.layer(never));
+        let request = Request::post("/throughline.v1.MessageService/GetMessage")
+            .header(CONTENT_TYPE, "application/grpc-web+proto")
+            .header("grpc-timeout", "50m");
+        let begin = Instant::now();
+        let call = web.call(request.body(Body::default()).unwrap());
+        advance(Duration::from_millis(40)).await;
+        let Ok(response) = call.await;
+        assert_eq!(response.headers()["grpc-status"], "4");
+        assert!(begin.elapsed() <= Duration::from_millis(51));
+    }
 }

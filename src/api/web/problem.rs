@@ -26,6 +26,8 @@ pub(super) enum Problem {
     TooLarge(usize),
     /// A page from elsewhere sent it.
     ForeignOrigin,
+    /// It calls the service by a name that is perhaps a page's.
+    ForeignHost,
 }
 
 impl From<Status> for Problem {
@@ -61,6 +63,7 @@ impl Problem {
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ForeignOrigin => StatusCode::FORBIDDEN,
+            Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
         }
     }
 
@@ -122,6 +125,12 @@ impl Problem {
                 Code::PermissionDenied,
                 "ORIGIN_NOT_ALLOWED",
                 "pages of this origin may not call the service",
+            ),
+            Self::ForeignHost => (
+                Code::PermissionDenied,
+                "HOST_NOT_ALLOWED",
+                "the service is not called by this name: use localhost or an IP address, or \
+                 start it with a --cors-origin of this host",
             ),
         };
         (code, reason.to_owned(), detail.to_owned())

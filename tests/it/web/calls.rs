@@ -1,6 +1,9 @@
 //! RPCs by Connect and gRPC-Web, in JSON and in protobuf.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
+};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
 use serde_json::{Value, json};
@@ -173,6 +176,40 @@ async fn grpc_web_carries_the_status_after_the_frames() {
     let body = envelope(&request.encode_to_vec());
     let answer = call(&world, GET, "application/grpc-web+proto", &body).await;
     assert_eq!(answer.headers["grpc-status"], "5");
+}
+
+#[tokio::test]
+async fn grpc_web_carries_a_long_answer_whole_and_the_status_after_it() {
+    let world = World::start().await;
+    world.a().message("long").await;
+    world.a().append("long", &"ü".repeat(50_000)).await.unwrap();
+    let request = v1::GetMessageRequest {
+        message_id: "long".into(),
+        ..Default::default()
+    };
+    let body = envelope(&request.encode_to_vec());
+    let binary = call(&world, GET, "application/grpc-web+proto", &body).await;
+    let text = "application/grpc-web-text+proto";
+    let headers = [("content-type", text), ("accept", text)];
+    let body = STANDARD.encode(&body);
+    let text = send(&world.services[1], GET, &headers, body.as_bytes()).await;
+    for body in [binary.body, from_base64(&text.body)] {
+        let frames = envelopes(body);
+        let [(0, message), (0x80, trailers)] = frames.as_slice() else {
+            panic!("{} frames", frames.len());
+        };
+        let answer = v1::GetMessageResponse::decode(message.clone()).unwrap();
+        assert_eq!(answer.message.unwrap().text.len(), 100_000);
+        assert!(trailers.starts_with(b"grpc-status:0"), "{trailers:?}");
+    }
+}
+
+/// Decodes pieces behind one another, of which each may be padded.
+fn from_base64(text: &[u8]) -> Vec<u8> {
+    let quads = text.chunks(4);
+    quads
+        .flat_map(|quad| STANDARD.decode(quad).unwrap())
+        .collect()
 }
 
 #[tokio::test]

@@ -98,6 +98,19 @@ async fn what_was_downloaded_before_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn a_condition_goes_before_a_range_that_lies_behind_the_end_by_now() {
+    let world = world().await;
+    let etag = range(&world, &[]).await.headers["etag"].clone();
+    let beyond = ("range", "bytes=200000-");
+    let changed = range(&world, &[beyond, ("if-range", "\"longer\"")]).await;
+    assert_eq!((changed.status, changed.body.len()), (200, 100_000));
+    let same = range(&world, &[beyond, ("if-none-match", &etag)]).await;
+    assert_eq!((same.status, same.body.len()), (304, 0));
+    let unchanged = range(&world, &[beyond, ("if-range", &etag)]).await;
+    assert_eq!(unchanged.status, 416);
+}
+
+#[tokio::test]
 async fn a_page_that_somebody_stored_may_run_nothing() {
     let world = world().await;
     let block = json!({"block": {"blockId": "page", "html": {"text": "<script>1</script>"}}});
@@ -108,7 +121,7 @@ async fn a_page_that_somebody_stored_may_run_nothing() {
         200
     );
     let page = get(&world, "/api/v1/messages/m/content/page").await;
-    assert_eq!(page.headers["content-type"], "text/html");
+    assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
     assert_eq!(
         page.headers["content-security-policy"],
         "default-src 'none'; sandbox"

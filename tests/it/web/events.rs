@@ -7,7 +7,7 @@ use throughline::proto::{self as v1, EventType};
 use tokio::task::JoinSet;
 
 use super::http::{Event, Events, begin, begin_slowly, get, send};
-use crate::support::{World, eventually};
+use crate::support::{World, eventually, soon};
 
 const STREAM: &str = "/api/v1/sessions/s/messages/m/stream";
 /// The reason of what is refused while Redis is not there.
@@ -198,6 +198,75 @@ async fn a_silent_stream_sends_comments() {
     let (event, ()) = tokio::join!(events.event(), append);
     assert_eq!(event.name, "content_added");
     assert!(events.comments > 0);
+}
+
+#[tokio::test]
+async fn a_heartbeat_says_where_to_resume_before_the_first_event() {
+    let world = World::start().await;
+    world.a().session("s").await;
+    let path = format!("{STREAM}?last_id=$&wait_for_create=true");
+    let mut events = Events::open(&world.services[0], &path, None).await;
+    let place = events.heartbeat().await;
+    drop(events);
+    world.a().create("m", v1::Role::Assistant).await.unwrap();
+    let mut events = Events::open(&world.services[1], &path, Some(&place)).await;
+    assert_eq!(events.event().await.name, "message_start");
+}
+
+#[tokio::test]
+async fn a_heartbeat_says_how_far_a_watch_has_come_that_wants_little() {
+    let world = World::start().await;
+    world.a().message("m").await;
+    let path = format!("{STREAM}?last_id=0&event_types=message_end");
+    let mut events = Events::open(&world.services[0], &path, None).await;
+    let last = world.a().append("m", "x").await.unwrap();
+    let last = last.result.unwrap().cursor;
+    soon("the watch comes to the last event", async {
+        while events.heartbeat().await != last {}
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_heartbeat_of_a_session_says_where_to_resume() {
+    let world = World::start().await;
+    world.a().message("m").await;
+    let path = "/api/v1/sessions/s/stream";
+    let mut events = Events::open(&world.services[0], path, None).await;
+    let place = events.heartbeat().await;
+    drop(events);
+    world.a().append("m", "one").await.unwrap();
+    let mut events = Events::open(&world.services[1], path, Some(&place)).await;
+    assert_eq!(events.event().await.name, "content_added");
+}
+
+/// A token names each message that is open.
+#[tokio::test]
+async fn a_session_of_many_open_messages_is_resumed_over_http_2_as_well() {
+    let world = World::start().await;
+    world.a().session("s").await;
+    for number in 0..300 {
+        let id = format!("{number:036}");
+        world.a().create(&id, v1::Role::Assistant).await.unwrap();
+    }
+    let path = "/api/v1/sessions/s/stream";
+    let mut events = Events::open(&world.services[0], path, None).await;
+    let caught_up = loop {
+        let event = events.event().await;
+        if event.name == "caught_up" {
+            break event;
+        }
+    };
+    assert!(caught_up.id.len() > 16 * 1024);
+    let output = tokio::process::Command::new("curl")
+        .args(["-sS", "--head", "--http2-prior-knowledge", "-H"])
+        .arg(format!("last-event-id: {}", caught_up.id))
+        .arg(format!("http://{}{path}", world.services[1].address))
+        .output()
+        .await
+        .unwrap();
+    let head = String::from_utf8(output.stdout).unwrap();
+    assert!(head.starts_with("HTTP/2 200"), "{head}");
 }
 
 #[tokio::test]

@@ -67,8 +67,10 @@ async fn begin_on(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> (Answer, BufReader<TcpStream>) {
-    let host = stream.peer_addr().unwrap();
-    let mut head = format!("{line} HTTP/1.0\r\nhost: {host}\r\n");
+    let mut head = format!("{line} HTTP/1.0\r\n");
+    if !headers.iter().any(|(name, _)| *name == "host") {
+        head += &format!("host: {}\r\n", stream.peer_addr().unwrap());
+    }
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }
@@ -189,6 +191,23 @@ impl Events {
                 other => panic!("{other:?}"),
             }
         }
+    }
+
+    /// Where the next heartbeat says to resume.
+    pub async fn heartbeat(&mut self) -> String {
+        soon("a heartbeat", async {
+            while self.line().await != ": heartbeat" {}
+            let line = self.line().await;
+            line.strip_prefix("id: ").unwrap_or_default().to_owned()
+        })
+        .await
+    }
+
+    async fn line(&mut self) -> String {
+        let mut line = String::new();
+        let read = self.stream.read_line(&mut line).await.unwrap();
+        assert!(read > 0, "the stream goes on");
+        line.trim_end().to_owned()
     }
 
     /// The next event, which is there.

@@ -5,22 +5,31 @@ use std::time::Duration;
 use serde_json::Value;
 use throughline::{
     api::web::Origin,
+    proto as v1,
     runtime::{
         config::RedisUrl,
         serve::{Service, ServiceOptions},
     },
 };
 
+use tonic::transport::Channel;
+
 use super::http::{Answer, send};
-use crate::support::{Program, Redis, World, serve_command};
+use crate::support::{Clients, Program, Redis, World, serve_command};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 const SESSIONS: &str = "POST /api/v1/sessions";
 const ASKS: (&str, &str) = ("access-control-request-method", "POST");
 const GRANTED: &str = "access-control-allow-origin";
+const INFO: &str = "GET /api/v1/info";
 
 async fn serve(redis: &Redis, origins: &[&str]) -> Service {
+    serve_at("127.0.0.1:0", redis, origins).await
+}
+
+async fn serve_at(address: &str, redis: &Redis, origins: &[&str]) -> Service {
     let options = ServiceOptions {
+        listen: address.parse().unwrap(),
         heartbeat: Duration::from_millis(200),
         cors_origins: origins
             .iter()
@@ -69,13 +78,74 @@ async fn pages_of_other_origins_may_call_only_where_they_are_named() {
 async fn without_a_named_origin_no_page_from_elsewhere_reads_anything() {
     let redis = Redis::start();
     let service = serve(&redis, &[]).await;
-    let line = "GET /api/v1/info";
-    let read = send(&service, line, &[("origin", "https://x.example")], b"").await;
+    let read = send(&service, INFO, &[("origin", "https://x.example")], b"").await;
     assert_eq!(read.status, 200);
     assert!(!read.headers.contains_key(GRANTED));
     let all = serve(&redis, &["*"]).await;
-    let read = send(&all, line, &[("origin", "https://x.example")], b"").await;
+    let read = send(&all, INFO, &[("origin", "https://x.example")], b"").await;
     assert_eq!(read.headers[GRANTED], "https://x.example");
+}
+
+/// A page can give its own name the address of this machine, and is of the same
+/// origin then.
+#[tokio::test]
+async fn a_name_that_is_not_of_this_machine_is_refused_where_others_cannot_call() {
+    let redis = Redis::start();
+    let service = serve(&redis, &["https://friend.example"]).await;
+    for host in [
+        "127.0.0.1",
+        "[::1]:50051",
+        "LocalHost.:50051",
+        "console.localhost",
+        "friend.example:8080",
+    ] {
+        let answer = send(&service, INFO, &[("host", host)], b"").await;
+        assert_eq!(answer.status, 200, "{host}");
+    }
+    let call = "POST /throughline.v1.AdminService/GetServerInfo";
+    let grpc = ("content-type", "application/grpc");
+    for host in [
+        "stranger.example:50051",
+        "localhost.stranger.example",
+        "127.0.0.1.stranger.example",
+        "xlocalhost",
+    ] {
+        let host = ("host", host);
+        let (read, written) = (
+            send(&service, INFO, &[host], b"").await,
+            create(&service, &[host]).await,
+        );
+        // It is not gRPC what comes by HTTP/1, which browsers speak.
+        let called = send(&service, call, &[host, grpc], &[0; 5]).await;
+        for refused in [read, written, called] {
+            assert_eq!(refused.status, 421, "{host:?}");
+            assert_eq!(refused.reason(), "HOST_NOT_ALLOWED");
+        }
+    }
+}
+
+#[tokio::test]
+async fn grpc_is_served_by_any_name() {
+    let redis = Redis::start();
+    let service = serve(&redis, &[]).await;
+    let channel = Channel::from_shared(format!("http://{}", service.address)).unwrap();
+    let channel = channel.origin("http://stranger.example".parse().unwrap());
+    let clients = Clients::of(channel.connect().await.unwrap());
+    let request = v1::GetServerInfoRequest::default();
+    clients
+        .admin
+        .clone()
+        .get_server_info(request)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_service_that_others_can_call_is_served_by_any_name() {
+    let redis = Redis::start();
+    let service = serve_at("0.0.0.0:0", &redis, &[]).await;
+    let host = ("host", "chat.example");
+    assert_eq!(send(&service, INFO, &[host], b"").await.status, 200);
 }
 
 #[tokio::test]

@@ -193,7 +193,8 @@ fn responses(route: &Route, schemas: &mut Schemas) -> Value {
 const EVENTS: &str = "Server-sent events. `id` is where to resume. `event` is the type of an event \
     without its prefix, in lower case (`message_start`, `text_delta` ...), or `snapshot`, `gap`, \
     `caught_up` or `end`, and `problem` before the stream ends by accident. `data` is the Event, \
-    Message, Gap, CaughtUp or End, in a session with its `messageId`. Heartbeats are comments. \
+    Message, Gap, CaughtUp or End, in a session with its `messageId`. Heartbeats are comments, \
+    with an `id`. \
     With `accept: text/event-stream`, as EventSource sends it, what will pass is told by a \
     `problem` as well, after a `retry`, in place of a status that EventSource gives up at.";
 

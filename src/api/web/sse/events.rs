@@ -51,17 +51,28 @@ struct Typed {
     event_type: i32,
 }
 
-/// The frames of a watched message, which others watch as well.
+/// The frames of a watched message. Events others watch as well, and they come by
+/// themselves; the rest is this watch's own.
 pub(super) fn of_message(frames: Bytes) -> Bytes {
-    shared::find_or_make(frames, |mut frames| {
-        let mut out = Vec::with_capacity(4 * frames.len());
-        while let Some(frame) = take_message(&mut frames) {
-            if let Ok(frame) = Unread::decode(frame) {
-                put(&frame.cursor, "", &frame, &mut out);
-            }
+    match begins_with_event(frames.clone()) {
+        true => shared::find_or_make(frames, write_all),
+        false => write_all(frames),
+    }
+}
+
+fn begins_with_event(mut frames: Bytes) -> bool {
+    let first = take_message(&mut frames).map(Unread::decode);
+    first.is_some_and(|first| first.is_ok_and(|first| first.event.is_some()))
+}
+
+fn write_all(mut frames: Bytes) -> Bytes {
+    let mut out = Vec::with_capacity(4 * frames.len());
+    while let Some(frame) = take_message(&mut frames) {
+        if let Ok(frame) = Unread::decode(frame) {
+            put(&frame.cursor, "", &frame, &mut out);
         }
-        out.into()
-    })
+    }
+    out.into()
 }
 
 /// The frames of a watched session.
@@ -123,6 +134,7 @@ fn put(place: &str, message: &str, frame: &Unread, out: &mut Vec<u8>) {
         put_data_of(printer, "End", message, end, out);
     } else if frame.heartbeat.is_some() {
         out.extend_from_slice(b": heartbeat");
+        put_id(place, out);
     }
     out.extend_from_slice(b"\n\n");
 }
@@ -137,11 +149,16 @@ fn event_name(event: &Bytes) -> String {
 fn put_event(name: &str, place: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"event: ");
     out.extend_from_slice(name.as_bytes());
+    put_id(place, out);
+    out.extend_from_slice(b"\ndata: ");
+}
+
+/// EventSource keeps that of a heartbeat, too, though it makes no event of it.
+fn put_id(place: &str, out: &mut Vec<u8>) {
     if !place.is_empty() {
         out.extend_from_slice(b"\nid: ");
         out.extend_from_slice(place.as_bytes());
     }
-    out.extend_from_slice(b"\ndata: ");
 }
 
 fn put_data(printer: &Printer, kind: &str, content: &Bytes, out: &mut Vec<u8>) {
@@ -166,5 +183,44 @@ fn put_data_of(printer: &Printer, kind: &str, message: &str, content: &Bytes, ou
     match out.get(begin + 1) {
         Some(b'}') => drop(out.remove(begin)),
         _ => out[begin] = b',',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::*;
+    use crate::{
+        api::web::rpc::put_message, proto::watch_message_response::Frame, wire::frame::PLAIN,
+    };
+
+    fn chunk(frame: Frame) -> Bytes {
+        let frame = v1::WatchMessageResponse {
+            cursor: "7-1".to_owned(),
+            frame: Some(frame),
+        };
+        let mut chunk = BytesMut::new();
+        put_message(PLAIN, &frame.encode_to_vec(), &mut chunk);
+        chunk.freeze()
+    }
+
+    #[test]
+    fn only_what_others_are_sent_as_well_is_kept() {
+        for (frame, is_kept) in [
+            (Frame::Event(v1::Event::default()), true),
+            (Frame::Snapshot(v1::Message::default()), false),
+            (Frame::Heartbeat(v1::Heartbeat::default()), false),
+        ] {
+            let chunk = chunk(frame);
+            of_message(chunk.clone());
+            assert_eq!(!chunk.is_unique(), is_kept);
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_is_a_comment_with_the_place_to_resume_from() {
+        let beat = of_message(chunk(Frame::Heartbeat(v1::Heartbeat::default())));
+        assert_eq!(beat, ": heartbeat\nid: 7-1\n\n");
     }
 }

@@ -1,11 +1,14 @@
 //! Watches as server-sent events: `id` is the place to resume from, `event` says
-//! what happened, `data` is it in JSON. A heartbeat is a comment.
+//! what happened, `data` is it in JSON. A heartbeat is a comment, with an `id` where
+//! there is a place to resume from.
 //!
 //! The frames are those of gRPC's watches, and who does not read them is ended by
 //! the same sweep.
 
 mod events;
 mod shared;
+
+pub use self::shared::forget_forever;
 
 use std::time::Duration;
 
