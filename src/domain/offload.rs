@@ -48,7 +48,7 @@ impl BlobNames {
 
     /// The latest decision was written: its names stay.
     pub fn keep(&mut self) {
-        self.drawn.clear();
+        self.drawn.drain(..self.count);
     }
 
     /// Names of what was perhaps brought to a store and is not referred to.

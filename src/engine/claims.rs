@@ -248,9 +248,6 @@ impl Dispatcher {
     async fn look(&mut self) {
         for queue in self.in_turn() {
             let wanted = self.line.count(&queue).min(TICKETS_MAX);
-            if wanted == 0 {
-                continue;
-            }
             let taken = self
                 .engine
                 .store
@@ -269,6 +266,7 @@ impl Dispatcher {
                 Err(error) if error.is_absence() => {
                     let queues: Vec<_> = self.line.queues().cloned().collect();
                     queues.iter().for_each(|queue| self.fail(queue, &error));
+                    return;
                 }
                 Err(error) => self.fail(&queue, &error),
             }

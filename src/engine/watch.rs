@@ -490,7 +490,7 @@ impl Watcher {
 
     /// An open watch outlives a Redis that is away, but not data that is damaged.
     async fn outlast(&mut self, error: StoreError) -> Steps {
-        if !error.may_pass() {
+        if let StoreError::Corrupt(_) = error {
             return Err(error.into());
         }
         debug!(%error, "an open watch waits for redis");

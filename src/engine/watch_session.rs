@@ -77,6 +77,8 @@ struct SessionWatcher {
     /// announcements may still come, up to `listed_until` of the session's log.
     listed: HashSet<MessageId>,
     listed_until: u64,
+    /// Those among them that begin with a snapshot which was not sent so far.
+    unsent: HashSet<MessageId>,
     /// When messages were announced that are watched already: perhaps to be created
     /// anew, after those have ended.
     announced: HashMap<MessageId, Time>,
@@ -114,6 +116,7 @@ impl SessionWatcher {
             session,
             listed: HashSet::new(),
             listed_until: 0,
+            unsent: HashSet::new(),
             announced: HashMap::new(),
             messages: SelectAll::new(),
             follower,
@@ -144,7 +147,10 @@ impl SessionWatcher {
             }
             self.listed.insert(message.clone());
             match unended.is_there {
-                true => self.watch_from(message, Cursor::BEGINNING, Start::Snapshot, BIRTH_MAX),
+                true => {
+                    self.unsent.insert(message.clone());
+                    self.watch_from(message, Cursor::BEGINNING, Start::Snapshot, BIRTH_MAX);
+                }
                 false => self.watch_born(message, unended.entered),
             }
         }
@@ -226,6 +232,7 @@ impl SessionWatcher {
     /// it was announced since, that is watched now.
     fn over(&mut self, message: &MessageId) -> Option<Cursor> {
         let seen = self.place.open.remove(message);
+        self.unsent.remove(message);
         if let Some(announced) = self.announced.remove(message)
             && seen.is_some_and(|seen| seen.time < announced)
         {
@@ -264,7 +271,11 @@ impl SessionWatcher {
     fn watch_again(&mut self, message: MessageId) {
         let seen = self.place.open.get(&message).copied();
         let cursor = seen.unwrap_or(Cursor::BEGINNING);
-        let steps = self.steps(message, cursor, Start::After(cursor.into()), BIRTH_MAX);
+        let start = match self.unsent.contains(&message) {
+            true => Start::Snapshot,
+            false => Start::After(cursor.into()),
+        };
+        let steps = self.steps(message, cursor, start, BIRTH_MAX);
         let later = async move {
             sleep(RETRY_DELAY).await;
             steps
@@ -286,7 +297,7 @@ impl SessionWatcher {
         tokio::select! {
             biased;
             () = drain.cancelled() => Ok(self.end(WatchEnd::Draining)),
-            () = self.follower.changed(), if reopen_at.is_none() => self.take_news().await,
+            () = self.follower.changed() => self.take_news().await,
             () = reopening => self.reopen().await,
             Some((message, step)) = self.messages.next() => self.take_step(message, step),
         }
@@ -294,6 +305,9 @@ impl SessionWatcher {
 
     async fn take_news(&mut self) -> Result<Frames, EngineError> {
         let news = self.follower.news();
+        if self.reopen_at.is_some() {
+            return Ok(self.heartbeat(news.beat));
+        }
         match news.standing {
             Standing::Over(end) => return Ok(self.end(end)),
             Standing::Changed => return self.reopen().await,
@@ -321,7 +335,7 @@ impl SessionWatcher {
         self.reopen_at = None;
         match self.read_on().await {
             Err(EngineError::Refused(_)) => Ok(self.end(WatchEnd::Expired)),
-            Err(EngineError::Store(error)) if error.may_pass() => {
+            Err(EngineError::Store(error)) if error.is_absence() => {
                 debug!(%error, "an open watch of a session waits for redis");
                 self.reopen_at = Some(Instant::now() + RETRY_DELAY);
                 Ok(Vec::new())
@@ -348,7 +362,7 @@ impl SessionWatcher {
             Err(EngineError::Refused(Refusal::MessageUnknown(_))) => {
                 return Ok(self.take_missing(&message));
             }
-            Err(EngineError::Store(error)) if error.may_pass() => {
+            Err(EngineError::Store(error)) if error.is_absence() => {
                 debug!(%message, %error, "a message of a session is watched again");
                 self.watch_again(message);
                 return Ok(Vec::new());
@@ -389,6 +403,7 @@ impl SessionWatcher {
         frame: &EncodedFrame,
     ) -> EncodedSessionFrame {
         self.is_quiet = false;
+        self.unsent.remove(message);
         self.place.open.insert(message.clone(), cursor);
         self.frame(Some(message), frame)
     }

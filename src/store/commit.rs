@@ -154,18 +154,21 @@ impl Store {
         commit: &Commit<'a>,
         new: &'a [String],
     ) -> (Vec<&'a str>, Vec<&'a str>) {
+        // What was replaced comes first, the oldest in front, since what was there
+        // a moment ago is still asked for.
         let blocks = commit.after.blocks.iter();
         let stored = blocks.filter_map(|block| block.content.as_ref()?.stored()?.id.as_ref());
         let referred: HashSet<String> = stored.map(|id| self.keys.content(id)).collect();
         let old = commit.before.map_or("", |before| &before.contents);
         let all = || old.split_whitespace().chain(new.iter().map(String::as_str));
-        let replaced = all().filter(|key| !referred.contains(*key));
+        let (kept, mut gone): (Vec<&str>, Vec<&str>) =
+            all().partition(|key| referred.contains(*key));
         let excess = match new {
             [] => 0,
-            _ => replaced.clone().count().saturating_sub(REPLACED_MAX),
+            _ => gone.len().saturating_sub(REPLACED_MAX),
         };
-        let gone: Vec<&str> = replaced.take(excess).collect();
-        (all().filter(|key| !gone.contains(key)).collect(), gone)
+        let replaced = gone.split_off(excess);
+        (replaced.into_iter().chain(kept).collect(), gone)
     }
 }
 

@@ -50,11 +50,6 @@ impl StoreError {
         matches!(self, Self::Unavailable(_) | Self::OutcomeUnknown(_))
     }
 
-    /// Whether it can be waited for that it is over: it is not about what is stored.
-    pub fn may_pass(&self) -> bool {
-        !matches!(self, Self::Corrupt(_))
-    }
-
     /// What this means to whoever has made a write before: something was changed.
     pub fn after_a_write(self) -> Self {
         match self {
@@ -64,11 +59,13 @@ impl StoreError {
     }
 
     /// Whether other connections may help: Redis did not answer, or the one that was
-    /// reached is a replica now.
+    /// reached is a replica now, or none was reached since it did not let us in.
     pub(super) fn is_of_connection(&self) -> bool {
         match self {
             Self::OutcomeUnknown(_) => true,
             Self::WritesRefused(error) => code(error).as_deref() == Some("READONLY"),
+            // It is no answer to a call.
+            Self::Refused(error) => code(error).is_none(),
             _ => false,
         }
     }

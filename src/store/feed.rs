@@ -1,21 +1,17 @@
 //! The live end of many logs, read over one connection.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
-use redis::{Cmd, Value, aio::MultiplexedConnection};
-use tokio::time::timeout;
+use redis::{Cmd, Value};
 
 use super::{
-    Entry, Log, Store, StoreError,
+    ClientId, Entry, Log, Store, StoreError,
+    link::Dedicated,
     reply::{array, elements, parse},
 };
 
 /// Entries of one log that are read at once.
 pub const READ_ENTRIES_MAX: usize = 256;
-
-/// How long after a read has waited long enough its answer may take: a connection
-/// whose other end is gone without a word must not be waited on for ever.
-const GRACE: Duration = Duration::from_secs(3);
 
 /// A log to be read.
 #[derive(Debug, Clone, Copy)]
@@ -36,35 +32,26 @@ pub struct FeedItem {
 }
 
 /// A connection whose reads wait for something to happen.
-pub struct Feed {
-    connection: MultiplexedConnection,
-    client: i64,
-}
+pub struct Feed(Dedicated);
 
 impl Store {
     /// Opens a connection for reads that wait.
     pub async fn feed(&self) -> Result<Feed, StoreError> {
-        let mut connection = self.link.dedicated().await?;
-        let client = redis::cmd("CLIENT")
-            .arg("ID")
-            .query_async(&mut connection)
-            .await?;
-        Ok(Feed { connection, client })
+        self.link.dedicated().await.map(Feed)
     }
 
-    /// Makes a feed's read return at once. One that comes before the read has
-    /// reached Redis does nothing: repeat it until the read has returned.
-    pub async fn unblock(&self, feed: i64) -> Result<(), StoreError> {
-        let mut call = redis::cmd("CLIENT");
-        call.arg("UNBLOCK").arg(feed);
-        self.link.write(&call).await.map(drop)
+    /// Makes a feed's read return at once, or the wait for a queue. One that comes
+    /// before the read has reached Redis does nothing: repeat it until the read has
+    /// returned.
+    pub async fn unblock(&self, client: &ClientId) -> Result<(), StoreError> {
+        self.link.unblock(client).await
     }
 }
 
 impl Feed {
     /// Names the connection in [`Store::unblock`].
-    pub fn client(&self) -> i64 {
-        self.client
+    pub fn client(&self) -> &ClientId {
+        self.0.client()
     }
 
     /// Waits until at least one of the logs has more, or `wait` is over.
@@ -74,12 +61,7 @@ impl Feed {
         wait: Duration,
     ) -> Result<Vec<FeedItem>, StoreError> {
         let call = read_call(logs, Some(wait));
-        let answer = timeout(wait + GRACE, call.query_async(&mut self.connection))
-            .await
-            .map_err(|_| {
-                StoreError::Unavailable(io::Error::from(io::ErrorKind::TimedOut).into())
-            })??;
-        parse_items(answer, logs)
+        parse_items(self.0.ask(&call, wait).await?, logs)
     }
 }
 

@@ -1,7 +1,11 @@
 //! The connections to Redis, and what to do when they fail.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    io,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,6 +19,7 @@ use redis::{
     io::tcp::TcpSettings,
 };
 
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::{StoreError, functions::Library};
@@ -25,11 +30,16 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// A call waits for two attempts and a pause between them.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(700);
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(200);
+/// How long after a wait is over its answer may take: a connection whose other end
+/// is gone without a word must not be waited on for ever.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// Connections that every call shares, and the way to new ones.
 pub(super) struct Link {
     client: Client,
     lines: RwLock<Lines>,
+    /// How often the connections were replaced.
+    renewals: Arc<AtomicU64>,
     library: Arc<Library>,
     redis_version: Arc<str>,
 }
@@ -40,6 +50,55 @@ struct Lines {
     calls: ConnectionManager,
     /// Reads of what may be large, which writes must not wait behind.
     bulk: ConnectionManager,
+}
+
+/// A connection of one's own, whose calls may wait.
+pub(super) struct Dedicated {
+    connection: MultiplexedConnection,
+    client: ClientId,
+}
+
+/// Names a connection to those who interrupt its calls.
+#[derive(Debug, Clone)]
+pub struct ClientId {
+    id: i64,
+    era: Era,
+}
+
+/// The time between two replacements of the connections. What was opened in an earlier
+/// one is perhaps at another Redis than all else.
+#[derive(Debug, Clone)]
+pub(super) struct Era {
+    number: u64,
+    renewals: Arc<AtomicU64>,
+}
+
+impl Era {
+    /// Fails where it is over.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        match self.renewals.load(Ordering::Relaxed) == self.number {
+            true => Ok(()),
+            false => Err(unavailable(io::ErrorKind::ConnectionAborted)),
+        }
+    }
+}
+
+impl Dedicated {
+    /// Names the connection in [`Store::unblock`](super::Store::unblock).
+    pub(super) fn client(&self) -> &ClientId {
+        &self.client
+    }
+
+    /// Makes a call that waits for so long at most.
+    pub(super) async fn ask(&mut self, call: &Cmd, wait: Duration) -> Result<Value, StoreError> {
+        self.client.era.check()?;
+        let answer = timeout(wait + GRACE, call.query_async(&mut self.connection)).await;
+        Ok(answer.map_err(|_| unavailable(io::ErrorKind::TimedOut))??)
+    }
+}
+
+fn unavailable(kind: io::ErrorKind) -> StoreError {
+    StoreError::Unavailable(io::Error::from(kind).into())
 }
 
 impl Lines {
@@ -78,6 +137,7 @@ impl Link {
         Ok(Self {
             client,
             lines: RwLock::new(lines),
+            renewals: Arc::default(),
             library,
             redis_version,
         })
@@ -93,16 +153,43 @@ impl Link {
         lines.bulk.clone()
     }
 
-    /// Takes new connections in place of those that are there, if there are any to
-    /// be had. Whoever waits for an answer on the old ones goes on waiting.
-    pub(super) async fn renew(&self) {
-        match Lines::open(&self.client).await {
+    /// The era in which connections are opened now.
+    pub(super) fn era(&self) -> Era {
+        Era {
+            number: self.renewals.load(Ordering::Relaxed),
+            renewals: self.renewals.clone(),
+        }
+    }
+
+    /// Takes new connections in place of those that are there, if others are to be
+    /// had that are better: `probe` is what failed. Whoever waits for an answer on the
+    /// old ones goes on waiting.
+    pub(super) async fn renew(&self, probe: &Cmd) {
+        match self.others(probe).await {
             Ok(lines) => {
                 warn!("connections to redis that were of no use are replaced");
                 *self.lines.write().unwrap_or_else(PoisonError::into_inner) = lines;
+                self.renewals.fetch_add(1, Ordering::Relaxed);
             }
-            Err(error) => debug!(%error, "there are no other connections to redis"),
+            Err(error) => debug!(%error, "there are no better connections to redis"),
         }
+    }
+
+    async fn others(&self, probe: &Cmd) -> Result<Lines, StoreError> {
+        let mut lines = Lines::open(&self.client).await?;
+        let answer = lines.calls.req_packed_command(probe).await.and_then(whole);
+        match answer.map_err(StoreError::from) {
+            Err(error) if error.is_of_connection() => Err(error),
+            // It is no fault of the connection if functions have to be loaded.
+            _ => Ok(lines),
+        }
+    }
+
+    /// Whether reads are answered.
+    pub(super) async fn ping(&self) -> Result<(), StoreError> {
+        let mut calls = redis::pipe();
+        calls.cmd("PING");
+        Ok(self.read_once(&calls).await.map(drop)?)
     }
 
     pub(super) fn redis_version(&self) -> &str {
@@ -110,14 +197,31 @@ impl Link {
     }
 
     /// A connection of one's own, whose calls may take as long as they like.
-    pub(super) async fn dedicated(&self) -> Result<MultiplexedConnection, StoreError> {
+    pub(super) async fn dedicated(&self) -> Result<Dedicated, StoreError> {
+        let era = self.era();
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(None);
         let connect = self
             .client
             .get_multiplexed_async_connection_with_config(&config);
-        Ok(connect.await?)
+        let mut connection = connect.await?;
+        let mut id = redis::cmd("CLIENT");
+        id.arg("ID");
+        let id = timeout(RESPONSE_TIMEOUT, id.query_async(&mut connection)).await;
+        let id = id.map_err(|_| unavailable(io::ErrorKind::TimedOut))??;
+        let client = ClientId { id, era };
+        Ok(Dedicated { connection, client })
+    }
+
+    /// Makes a connection's call return at once. One that comes before the call has
+    /// reached Redis does nothing: repeat it until the call has returned.
+    pub(super) async fn unblock(&self, client: &ClientId) -> Result<(), StoreError> {
+        // Elsewhere its number is another's.
+        client.era.check()?;
+        let mut call = redis::cmd("CLIENT");
+        call.arg("UNBLOCK").arg(client.id);
+        self.write(&call).await.map(drop)
     }
 
     /// A connection of one's own that can subscribe to channels. What it is told

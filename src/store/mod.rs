@@ -28,6 +28,9 @@ mod text;
 
 use std::{sync::Arc, time::Duration};
 
+use redis::Cmd;
+
+pub use self::link::ClientId;
 pub use self::{
     commit::{Commit, Committed},
     content::{StoredBytes, StoredContent},
@@ -117,8 +120,9 @@ impl Store {
 
     /// Whether Redis is there and accepts writes.
     pub async fn probe(&self) -> Result<(), StoreError> {
-        let call = self.functions.write("probe", &[""; 0]);
-        self.link.repeatable(&call).await.map(drop)
+        let call = self.probe_call();
+        let (written, read) = tokio::join!(self.link.repeatable(&call), self.link.ping());
+        written.and(read)
     }
 
     /// Takes new connections where [`probe`](Store::probe) failed with `error` and
@@ -126,7 +130,11 @@ impl Store {
     /// and neither does a primary that has become a replica.
     pub async fn recover(&self, error: &StoreError) {
         if error.is_of_connection() {
-            self.link.renew().await;
+            self.link.renew(&self.probe_call()).await;
         }
+    }
+
+    fn probe_call(&self) -> Cmd {
+        self.functions.write("probe", &[""; 0])
     }
 }

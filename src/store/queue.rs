@@ -2,22 +2,19 @@
 //! worker, the message says whether it does. A ticket that is lost, doubled or
 //! stale costs a look, no more.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
-use redis::{Cmd, Value, aio::MultiplexedConnection};
-use tokio::time::timeout;
+use redis::{Cmd, Value};
 
 use super::{
-    Store, StoreError,
+    ClientId, Store, StoreError,
+    link::Dedicated,
     reply::{array, elements, parse, scored},
 };
 use crate::domain::{
     Time,
     ids::{Label, MessageId, TaskId},
 };
-
-/// How long after a wait is over its answer may take.
-const GRACE: Duration = Duration::from_secs(3);
 
 /// Says that a task may wait for a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -47,10 +44,7 @@ pub struct Taken {
 }
 
 /// A connection that hears when tickets are put into queues.
-pub struct QueueBells {
-    connection: MultiplexedConnection,
-    client: i64,
-}
+pub struct QueueBells(Dedicated);
 
 impl Store {
     /// Whether a queue has fewer tickets than `limit`.
@@ -115,12 +109,7 @@ impl Store {
 
     /// Opens a connection that waits for tickets.
     pub async fn queue_bells(&self) -> Result<QueueBells, StoreError> {
-        let mut connection = self.link.dedicated().await?;
-        let client = redis::cmd("CLIENT")
-            .arg("ID")
-            .query_async(&mut connection)
-            .await?;
-        Ok(QueueBells { connection, client })
+        self.link.dedicated().await.map(QueueBells)
     }
 
     /// Waits until tickets are put into one of these queues, and tells which;
@@ -137,12 +126,8 @@ impl Store {
             call.arg(bell);
         }
         call.arg(wait.as_secs_f64());
-        let answer = timeout(wait + GRACE, call.query_async(&mut bells.connection)).await;
-        let timed_out = |_| {
-            let error = io::Error::from(io::ErrorKind::TimedOut);
-            StoreError::Unavailable(error.into())
-        };
-        match array(answer.map_err(timed_out)??)?.into_iter().next() {
+        let answer = bells.0.ask(&call, wait).await?;
+        match array(answer)?.into_iter().next() {
             None => Ok(None),
             Some(key) => Ok(self.keys.queue_of_bell(&parse::<String>(key)?)),
         }
@@ -151,8 +136,8 @@ impl Store {
 
 impl QueueBells {
     /// Names the connection in [`Store::unblock`].
-    pub fn client(&self) -> i64 {
-        self.client
+    pub fn client(&self) -> &ClientId {
+        self.0.client()
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     Entry, EntryEvents, FeedItem, Log, Read, Store, StoreError,
     feed::{parse_items, read_call},
     keys::Keys,
-    link::Link,
+    link::{Era, Link},
     reply::parse,
 };
 use crate::domain::ids::MessageId;
@@ -37,6 +37,7 @@ const CHANNELS_MAX: usize = 1_024;
 /// A connection that hears what is published on its channels.
 struct Ear {
     connection: MultiplexedConnection,
+    era: Era,
     pushes: UnboundedReceiver<PushInfo>,
     untaken: Arc<Untaken>,
 }
@@ -87,6 +88,7 @@ impl Ear {
             }
         };
         Ok(Self {
+            era: link.era(),
             connection: link.subscriber(send).await?,
             pushes,
             untaken,
@@ -128,6 +130,7 @@ impl Ear {
     }
 
     async fn check(&mut self) -> Result<(), StoreError> {
+        self.era.check()?;
         let ping = redis::cmd("PING");
         Ok(ping.exec_async(&mut self.connection).await?)
     }
@@ -188,7 +191,8 @@ impl Bell {
         Ok(heard.filter_map(message).collect())
     }
 
-    /// Fails where the other end is gone without a word.
+    /// Fails where the other end is gone without a word, or is another by now than
+    /// what is written to.
     pub async fn check(&mut self) -> Result<(), StoreError> {
         self.ear.check().await
     }
@@ -234,7 +238,8 @@ impl Subscription {
         parse_items(call.query_async(&mut self.ear.connection).await?, logs)
     }
 
-    /// Fails where the other end is gone without a word.
+    /// Fails where the other end is gone without a word, or is another by now than
+    /// what is written to.
     pub async fn check(&mut self) -> Result<(), StoreError> {
         self.ear.check().await
     }

@@ -26,7 +26,7 @@ use super::{
     registry::Registry,
     topic::Topic,
 };
-use crate::store::{Feed, FeedItem, Read, Store, StoreError};
+use crate::store::{ClientId, Feed, FeedItem, Read, Store, StoreError};
 
 /// Cold lanes; each connects when it gets its first log.
 const COLD_LANES: usize = 8;
@@ -229,7 +229,7 @@ impl Lane {
     /// One read of all logs, interrupted when another joins.
     async fn read(&mut self, feed: &mut Feed) -> Result<Vec<FeedItem>, StoreError> {
         let logs: Vec<Read<'_>> = self.held.iter().map(|held| held.topic.unread()).collect();
-        let client = feed.client();
+        let client = feed.client().clone();
         let mut joined = Vec::new();
         let items = {
             let mut read = std::pin::pin!(feed.read(&logs, READ_WAIT));
@@ -238,7 +238,7 @@ impl Lane {
                     biased;
                     items = &mut read => break items,
                     Some(topic) = self.joining.recv() => joined.push(Held::from(topic)),
-                    () = interrupt(&self.store, client), if !joined.is_empty() => {}
+                    () = interrupt(&self.store, &client), if !joined.is_empty() => {}
                 }
             }
         };
@@ -308,7 +308,7 @@ impl Lane {
     }
 }
 
-async fn interrupt(store: &Store, client: i64) {
+async fn interrupt(store: &Store, client: &ClientId) {
     if let Err(error) = store.unblock(client).await {
         debug!(%error, "interrupting a read failed");
     }

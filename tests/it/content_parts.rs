@@ -9,7 +9,8 @@ use throughline::proto as v1;
 use tonic::Code;
 
 use crate::support::{
-    Clients, Redis, World, image_block, named, reason, reference, refusal, text_block, update_of,
+    Clients, Redis, World, image_block, named, reason, reference, refusal, start_of, text_block,
+    update_of,
 };
 
 const PART: usize = 256 * 1024;
@@ -19,7 +20,7 @@ fn bytes(length: usize) -> Vec<u8> {
     (0..=250).cycle().take(length).collect()
 }
 
-async fn open(
+async fn open_content(
     clients: &Clients,
     content_id: &str,
 ) -> tonic::Result<tonic::Streaming<v1::ReadContentResponse>> {
@@ -32,7 +33,7 @@ async fn open(
 }
 
 async fn read(clients: &Clients, content_id: &str) -> tonic::Result<Vec<u8>> {
-    let mut chunks = open(clients, content_id).await?;
+    let mut chunks = open_content(clients, content_id).await?;
     let mut data = Vec::new();
     while let Some(chunk) = chunks.message().await? {
         data.extend_from_slice(&chunk.data);
@@ -316,7 +317,7 @@ async fn a_read_that_content_is_deleted_under_says_so() {
     let image = named("image", image_block(bytes(12 * MIB)));
     clients.add("m", image).await.unwrap();
     let ids = content_ids(&clients, "m").await;
-    let mut chunks = open(&world.b(), &ids[0]).await.unwrap();
+    let mut chunks = open_content(&world.b(), &ids[0]).await.unwrap();
     let first = chunks.message().await.unwrap().unwrap();
     assert!(bytes(12 * MIB).starts_with(&first.data));
     clients.delete("m").await.unwrap();
@@ -332,6 +333,13 @@ async fn a_read_that_content_is_deleted_under_says_so() {
     assert_eq!(reason(&end), "CONTENT_NOT_FOUND");
 }
 
+fn preview(task: &v1::Task, byte: u8) -> v1::UpdateTaskRequest {
+    v1::UpdateTaskRequest {
+        content: Some(image_block(vec![byte; 20_000])),
+        ..update_of(task, v1::TaskStatus::Processing)
+    }
+}
+
 #[tokio::test]
 async fn of_content_that_is_replaced_again_and_again_the_last_is_kept() {
     let world = World::start().await;
@@ -340,11 +348,7 @@ async fn of_content_that_is_replaced_again_and_again_the_last_is_kept() {
     let task = clients.claim("render").await;
     let mut ids = Vec::new();
     for number in 0..30 {
-        let preview = v1::UpdateTaskRequest {
-            content: Some(image_block(vec![number; 20_000])),
-            ..update_of(&task, v1::TaskStatus::Processing)
-        };
-        clients.update_task(preview).await.unwrap();
+        clients.update_task(preview(&task, number)).await.unwrap();
         ids.extend(content_ids(&clients, "m").await);
     }
     assert_eq!(content_keys(&world.redis).await.len(), 17);
@@ -353,6 +357,20 @@ async fn of_content_that_is_replaced_again_and_again_the_last_is_kept() {
     }
     let gone = read(&clients, &ids[12]).await;
     assert_eq!(refusal(gone).1, "CONTENT_NOT_FOUND");
+
+    // What has been there for long, and was replaced a moment ago.
+    clients.delete("m").await.unwrap();
+    let first = clients.started("t1", "render").await;
+    let first = clients.claim(&first.task_type).await;
+    clients.update_task(preview(&first, 100)).await.unwrap();
+    let old = content_ids(&clients, "m").await.remove(0);
+    clients.start(start_of("m", "t2", "render")).await.unwrap();
+    let second = clients.claim("render").await;
+    for number in 0..20 {
+        clients.update_task(preview(&second, number)).await.unwrap();
+    }
+    clients.update_task(preview(&first, 101)).await.unwrap();
+    assert_eq!(read(&clients, &old).await.unwrap(), vec![100; 20_000]);
     clients.delete("m").await.unwrap();
     assert!(content_keys(&world.redis).await.is_empty());
 }

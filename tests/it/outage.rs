@@ -267,14 +267,22 @@ async fn a_watch_of_a_session_goes_on_when_redis_is_back() {
     };
     let watch = world.b().sessions.watch_session(request).await;
     let mut frames = watch.unwrap().into_inner();
-    let mut next = async |message: &str| loop {
-        let frame = soon("a frame", frames.message()).await.unwrap().unwrap();
-        if frame.message_id == message
-            && let Some(watch_frame::Frame::Event(event)) = frame.frame.unwrap().frame
-        {
-            return event.sequence;
-        }
+    let mut next = async |message: &str| {
+        let event = async {
+            loop {
+                let frame = frames.message().await.unwrap().unwrap();
+                match frame.frame.unwrap().frame.unwrap() {
+                    watch_frame::Frame::Event(event) if event.message_id == message => {
+                        return event.sequence;
+                    }
+                    watch_frame::Frame::CaughtUp(_) if message.is_empty() => return 0,
+                    _ => {}
+                }
+            }
+        };
+        soon("an event", event).await
     };
+    assert_eq!(next("").await, 0, "the watch has begun");
     append(&world.a(), "seen").await.unwrap();
     assert_eq!(next("m").await, 4);
 

@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 
 use crate::{
     domain::ids::Label,
-    store::{QueueBells, Store, StoreError},
+    store::{ClientId, QueueBells, Store, StoreError},
 };
 
 /// How long one wait lasts.
@@ -82,14 +82,14 @@ async fn hear(
     queues: &[Label],
     awaited: &mut watch::Receiver<BTreeSet<Label>>,
 ) -> Result<Option<Label>, StoreError> {
-    let client = bells.client();
+    let client = bells.client().clone();
     let mut heard = std::pin::pin!(store.hear_queue(bells, queues, WAIT));
     let mut is_outdated = false;
     loop {
         tokio::select! {
             biased;
             heard = &mut heard => return heard,
-            () = interrupt(store, client), if is_outdated => {}
+            () = interrupt(store, &client), if is_outdated => {}
             Ok(()) = awaited.changed(), if !is_outdated => {
                 is_outdated = awaited.borrow_and_update().iter().any(|queue| !queues.contains(queue));
             }
@@ -97,7 +97,7 @@ async fn hear(
     }
 }
 
-async fn interrupt(store: &Store, client: i64) {
+async fn interrupt(store: &Store, client: &ClientId) {
     if let Err(error) = store.unblock(client).await {
         debug!(%error, "interrupting a wait failed");
     }
