@@ -1,7 +1,7 @@
 //! The way to a service: an address as people write it, and the connection to it. The
 //! worker and the subcommands come by it.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use http::uri::{Scheme, Uri};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
@@ -14,9 +14,17 @@ pub enum DialError {
         "an address is needed like 127.0.0.1:50051, http://127.0.0.1:50051 or https://example.com"
     )]
     Address,
-    /// There is nothing to check the server's certificate with.
-    #[error("no certificate of the system can be used, which https needs: {0}")]
+    /// There is nothing to check the server's certificate with, or no name to check.
+    #[error("TLS, which https needs, can't be set up: {}", innermost(.0))]
     Tls(#[from] tonic::transport::Error),
+}
+
+/// What began a chain of errors, which those above it often leave unsaid.
+pub(crate) fn innermost<'a>(mut error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    error
 }
 
 /// A connection to `server` that is made when it is first needed, and again when it

@@ -164,7 +164,8 @@ class Silence {
   #wait() {
     const left = this.#since + this.#max() - performance.now();
     if (left <= 0) this.#callback();
-    else this.#timer = setTimeout(() => this.#wait(), left);
+    // A longer time would count as none.
+    else this.#timer = setTimeout(() => this.#wait(), Math.min(left, 2 ** 31 - 1));
   }
 
   end() {

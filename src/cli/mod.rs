@@ -20,7 +20,7 @@ use tonic::transport::Channel;
 
 use crate::{
     bench::{self, BenchArgs, BenchError},
-    dial::{DialError, dial},
+    dial::{DialError, dial, innermost},
     runtime::{embedded::EmbeddedError, serve::ServeError, telemetry::FilterError},
 };
 
@@ -217,13 +217,6 @@ impl ServerArgs {
 }
 
 /// The cause of an error that says what happened.
-fn innermost<'a>(mut error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
-    while let Some(cause) = error.source() {
-        error = cause;
-    }
-    error
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

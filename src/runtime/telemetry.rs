@@ -6,6 +6,8 @@ use clap::{Args, ValueEnum};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{EnvFilter, filter::ParseError};
 
+const DEFAULT_LEVEL: &str = "info";
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -37,7 +39,7 @@ pub struct LogArgs {
         value_name = "LEVEL",
         env = "THROUGHLINE_LOG_LEVEL",
         hide_env_values = true,
-        default_value = "info"
+        default_value = DEFAULT_LEVEL
     )]
     pub log_level: String,
 }
@@ -82,12 +84,16 @@ pub enum FilterError {
 /// # Errors
 /// Says which directive is not understood.
 pub fn filter(directives: &str) -> Result<EnvFilter, FilterError> {
-    // An empty word is a level to those who parse it.
-    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
-    let mut words = directives.split(',');
-    if let Some(word) = words.find(|word| !word.contains('=') && !is_level(word)) {
+    let words = directives.split(',').filter(|word| !word.is_empty());
+    let mut plain = words.clone().filter(|word| !word.contains(['=', '[']));
+    if let Some(word) = plain.find(|word| word.parse::<LevelFilter>().is_err()) {
         return Err(FilterError::NoLevel(word.to_owned()));
     }
+    // A variable that is there and empty says nothing.
+    let directives = match words.count() {
+        0 => DEFAULT_LEVEL,
+        _ => directives,
+    };
     // It names the addresses of MCP servers, which may hold keys. The worker says itself
     // what is wrong with one.
     Ok(EnvFilter::builder().parse(format!("rmcp=off,{directives}"))?)
@@ -101,6 +107,8 @@ mod tests {
     fn what_is_to_be_logged_is_a_level_for_all_or_for_modules() {
         for directives in [
             "info",
+            "",
+            "info,",
             "WARN",
             "off",
             "warn,throughline::tail=debug,redis=debug",
@@ -112,14 +120,7 @@ mod tests {
 
     #[test]
     fn a_misspelled_level_is_refused_rather_than_silent() {
-        for directives in [
-            "",
-            "warning",
-            "inof",
-            "info,",
-            "warn,throughline",
-            "throughline=inof",
-        ] {
+        for directives in ["warning", "inof", "warn,throughline", "throughline=inof"] {
             assert!(filter(directives).is_err(), "{directives:?}");
         }
         let refused = filter("info,warning").unwrap_err().to_string();

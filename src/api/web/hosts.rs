@@ -41,7 +41,8 @@ impl Hosts {
         if let Some(host) = request.uri().authority() {
             return is_admitted(host, named);
         }
-        let Some(host) = request.headers().get(HOST) else {
+        let host = request.headers().get(HOST);
+        let Some(host) = host.filter(|host| !host.is_empty()) else {
             return true;
         };
         Authority::try_from(host.as_bytes()).is_ok_and(|host| is_admitted(&host, named))

@@ -183,11 +183,12 @@ impl Model {
                 Err(_) if had_ended => break,
                 Err(error) => return Err(model(error, had_begun)),
             };
-            if reply.has_ended() && !had_ended {
-                end = Instant::now() + AFTER_END;
-            } else if piece.is_token && !had_ended {
+            // Some say with each piece that it is the last.
+            if piece.is_token {
                 patience = pace.token_timeout;
                 end = Instant::now() + patience;
+            } else if reply.has_ended() && !had_ended {
+                end = Instant::now() + AFTER_END;
             }
             had_begun |= piece.is_token;
             if let Some(ear) = ear.as_deref_mut() {

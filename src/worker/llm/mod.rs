@@ -80,7 +80,7 @@ impl LlmError {
     }
 
     /// Whether the endpoint does not know what the request asks for.
-    fn is_of_request(&self) -> bool {
+    pub(in crate::worker) fn is_of_request(&self) -> bool {
         matches!(
             self,
             Self::Refused {

@@ -180,7 +180,8 @@ impl Reply {
     }
 
     /// Which call goes on, the newest first; none where this is a new one. An index is a
-    /// name, not a place: some servers count from 1, and some call all of them 0.
+    /// name, not a place: some servers count from 1, and some call all of them 0. An id
+    /// is another call's only where a name comes with it: some draw one for each piece.
     fn known_call(&self, delta: &CallDelta) -> Option<usize> {
         let id = delta.id.as_deref().unwrap_or_default();
         let has_id = |call: &ToolCall| !id.is_empty() && call.id == id;
@@ -192,9 +193,11 @@ impl Reply {
                 false => self.tool_calls.iter().rposition(has_id),
             };
         };
+        let name = delta.function.name.as_deref();
+        let is_named = name.is_some_and(|name| !name.is_empty());
         let mut calls = self.tool_calls.iter().zip(&self.call_indices);
         calls.rposition(|(call, known)| {
-            let may_be = id.is_empty() || call.id.is_empty() || has_id(call);
+            let may_be = id.is_empty() || call.id.is_empty() || has_id(call) || !is_named;
             *known == Some(index) && may_be
         })
     }
@@ -347,6 +350,19 @@ mod tests {
         let expected = expected.map(|(name, text)| (name.to_owned(), text.to_owned()));
         assert_eq!(calls(&from_one), expected);
         assert_eq!(calls(&always_zero), expected);
+    }
+
+    #[test]
+    fn an_id_that_is_drawn_for_each_piece_makes_no_call() {
+        let pieces = [
+            r#"{"index":0,"id":"a","function":{"name":"add","arguments":""}}"#,
+            r#"{"index":0,"id":"b","function":{"arguments":"{\"x\""}}"#,
+            r#"{"index":0,"id":"c","function":{"arguments":":1}"}}"#,
+        ];
+        assert_eq!(
+            calls(&pieces),
+            [("add".to_owned(), r#"{"x":1}"#.to_owned())]
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::ToolsError;
 
 /// How long a tool may take where the file does not say.
 const TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// MCP servers by their names.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -94,10 +95,19 @@ impl Servers {
 }
 
 impl ServerConfig {
+    /// How long a call may take.
     pub(super) fn timeout(&self) -> Duration {
+        self.own_timeout().unwrap_or(TIMEOUT)
+    }
+
+    /// How long the server may take until its tools are known.
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.own_timeout().unwrap_or(CONNECT_TIMEOUT)
+    }
+
+    fn own_timeout(&self) -> Option<Duration> {
         let said = self.timeout.as_deref();
         said.and_then(|text| humantime::parse_duration(text).ok())
-            .unwrap_or(TIMEOUT)
     }
 
     pub(super) fn allows(&self, tool: &str) -> bool {

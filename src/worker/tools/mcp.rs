@@ -25,8 +25,6 @@ use super::{ToolAnswer, config::ServerConfig};
 
 type Connection = Arc<RunningService<RoleClient, ()>>;
 
-/// How long a server may take until its tools are known.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// So long a server that can't be reached is left alone: those who wait for it, one task
 /// after the other, would do nothing else.
 const FAILURE_KEPT: Duration = Duration::from_secs(30);
@@ -116,7 +114,7 @@ impl McpServer {
             }
             Link::Up(..) | Link::Failed(..) | Link::Down => *link = Link::Down,
         }
-        let limit = CONNECT_TIMEOUT.min(self.config.timeout());
+        let limit = self.config.connect_timeout();
         let connected = timeout(limit, self.connect()).await;
         let connected = connected.unwrap_or_else(|_| Err("it does not answer".to_owned()));
         *link = match &connected {

@@ -143,6 +143,11 @@ impl Toolbox {
 }
 
 impl Tools {
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.specs.is_empty()
+    }
+
     /// What a model is told of them.
     pub(super) fn specs(&self) -> Vec<ToolSpec> {
         self.specs.to_vec()

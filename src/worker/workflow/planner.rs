@@ -163,8 +163,13 @@ async fn carry_out_subtask(
 async fn talk_to_end(work: &Work, mut talk: Talk<'_>, label: &str) -> Result<Outcome, Failure> {
     loop {
         let mut ear = work.thinking_ear(label);
-        let reply = talk.ask(&mut ear).await;
-        let block_id = ear.answer.seal().await?;
+        let mut reply = talk.ask(&mut ear).await;
+        let mut block_id = ear.answer.seal().await?;
+        if reply.as_ref().is_ok_and(|reply| talk.is_deaf(reply)) {
+            let mut ear = work.thinking_ear(label);
+            reply = talk.ask_without_tools(&mut ear).await;
+            block_id = ear.answer.seal().await?;
+        }
         match talk.go_on(reply?, &format!("{label}: ")).await? {
             Round::Called(_) => {}
             Round::Said(Said { text, .. }) => {

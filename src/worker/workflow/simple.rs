@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, Work,
-    talk::{Called, Round, Talk},
+    talk::{Round, Talk},
 };
 use crate::{
     proto::content_block::Content,
@@ -59,11 +59,11 @@ async fn carry_out(
     best: &mut Option<String>,
 ) -> Result<Answer, Failure> {
     loop {
-        let called = match one_round(work, talk).await? {
+        let called = match one_round(work, talk, best).await? {
             Round::Said(said) => return Ok(Answer::streamed(said.reason)),
             Round::Called(called) => called,
         };
-        let moved = move_text(work, &called, talk.rounds).await?;
+        let moved = move_text(work, &called.text, talk.rounds).await?;
         note_best(best, called.text);
         state.rounds.push(SavedRound {
             text: moved,
@@ -82,18 +82,26 @@ fn note_best(best: &mut Option<String>, text: String) {
     }
 }
 
-async fn one_round(work: &Work, talk: &mut Talk<'_>) -> Result<Round, Failure> {
+async fn one_round(
+    work: &Work,
+    talk: &mut Talk<'_>,
+    best: &mut Option<String>,
+) -> Result<Round, Failure> {
     let done = share(talk.rounds, work.limits.tool_rounds + 1);
     work.progress.at("thinking", done).await?;
-    let mut ear = work.answer_ear();
-    let reply = talk.ask(&mut ear).await?;
+    let mut reply = talk.ask(&mut work.answer_ear()).await?;
+    if talk.is_deaf(&reply) {
+        move_text(work, &reply.text, talk.rounds + 1).await?;
+        note_best(best, reply.text);
+        reply = talk.ask_without_tools(&mut work.answer_ear()).await?;
+    }
     talk.go_on(reply, "").await
 }
 
 /// What was said before a tool was called was not the answer.
-async fn move_text(work: &Work, called: &Called, round: u32) -> Result<Option<String>, CallError> {
+async fn move_text(work: &Work, text: &str, round: u32) -> Result<Option<String>, CallError> {
     work.output
-        .withdraw_answer(&called.text, &format!("round {round}"))
+        .withdraw_answer(text, &format!("round {round}"))
         .await
 }
 

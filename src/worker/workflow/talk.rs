@@ -76,21 +76,39 @@ impl<'a> Talk<'a> {
     /// rounds left, and knows of them after that: some servers refuse turns with calls
     /// of tools that are not named.
     pub(super) async fn ask(&self, ear: &mut Ear) -> Result<Reply, Failure> {
+        // Where there was never a round, no turn has calls.
+        let tools = match self.is_last() && self.rounds == 0 {
+            true => Vec::new(),
+            false => self.tools.specs(),
+        };
         let prompt = Prompt {
             turns: self.turns.clone(),
-            tools: self.tools.specs(),
+            tools,
             is_past_tools: self.is_last(),
             shape: None,
         };
-        let reply = self.work.ask(&prompt, ear).await?;
-        let is_deaf = self.is_last() && reply.text.trim().is_empty() && !prompt.tools.is_empty();
-        if !is_deaf || reply.tool_calls.is_empty() {
-            return Ok(reply);
+        match self.work.ask(&prompt, ear).await {
+            // Other servers refuse that tools are named which may not be called.
+            Err(Failure::Model(error)) if self.names_idle_tools() && error.is_of_request() => {
+                self.ask_without_tools(ear).await
+            }
+            reply => reply,
         }
-        // Others do not know that tools may be named and not be called.
+    }
+
+    /// Whether a model calls tools that it was told not to call: what it says beside is
+    /// no answer.
+    pub(super) fn is_deaf(&self, reply: &Reply) -> bool {
+        self.names_idle_tools() && !reply.tool_calls.is_empty()
+    }
+
+    /// The last call of the model, that is told of no tools.
+    pub(super) async fn ask_without_tools(&self, ear: &mut Ear) -> Result<Reply, Failure> {
         let prompt = Prompt {
+            turns: self.turns.clone(),
             tools: Vec::new(),
-            ..prompt
+            is_past_tools: true,
+            shape: None,
         };
         self.work.ask(&prompt, ear).await
     }
@@ -133,9 +151,8 @@ impl<'a> Talk<'a> {
     }
 
     fn said(&self, reply: Reply) -> Result<Said, Failure> {
-        let has_run_out = self.is_last() && self.rounds > 0;
         let reason = match reply.reason() {
-            StopReason::Done if has_run_out => StopReason::MaxIterations,
+            StopReason::Done if self.is_past_tools() => StopReason::MaxIterations,
             reason => reason,
         };
         match reply.text.trim().is_empty() {
@@ -145,6 +162,15 @@ impl<'a> Talk<'a> {
                 reason,
             }),
         }
+    }
+
+    /// Whether the next call names tools that may not be called.
+    fn names_idle_tools(&self) -> bool {
+        self.is_past_tools() && !self.tools.is_empty()
+    }
+
+    fn is_past_tools(&self) -> bool {
+        self.is_last() && self.rounds > 0
     }
 
     fn is_last(&self) -> bool {

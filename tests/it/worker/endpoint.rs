@@ -25,6 +25,8 @@ pub enum Act {
     Call(Vec<(&'static str, &'static str)>),
     /// Sends these events, and nothing after them.
     Events(Vec<Value>),
+    /// The same, with so long between them.
+    Slowly(Vec<Value>, Duration),
     /// Sends these events, and breaks the connection.
     Break(Vec<Value>),
     /// Sends these events, and then nothing, until the client goes away.
@@ -187,6 +189,14 @@ async fn answer(
             begin(stream).await?;
             for event in events {
                 send(stream, &event).await?;
+            }
+            return Ok(());
+        }
+        Act::Slowly(events, pace) => {
+            begin(stream).await?;
+            for event in events {
+                send(stream, &event).await?;
+                sleep(pace).await;
             }
             return Ok(());
         }

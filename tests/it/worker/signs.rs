@@ -1,6 +1,6 @@
 //! How the end of an answer is known, and what is told of one that fails.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use serde_json::json;
 use throughline::proto::{
@@ -31,6 +31,19 @@ async fn an_answer_that_has_its_end_stands_whatever_becomes_of_the_connection() 
         assert_eq!(ended.result(), expected, "{script:?}");
         assert_eq!(stage.model.asked().len(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_piece_that_says_it_is_the_last_may_not_be() {
+    // As Gemini's, behind some proxies.
+    let piece =
+        |text: &str| json!({"choices": [{"delta": {"content": text}, "finish_reason": "stop"}]});
+    let pieces: Vec<_> = ["One, ", "two, ", "three."].map(piece).into();
+    let slow = Duration::from_millis(1_200);
+    let stage = Stage::set(move |_, _| Act::Slowly(pieces.clone(), slow)).await;
+    let ended = stage.done(Simple, "Count.").await;
+    let expected = (Completed, StopReason::Done, "One, two, three.");
+    assert_eq!(ended.result(), expected);
 }
 
 #[tokio::test]

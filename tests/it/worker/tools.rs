@@ -20,7 +20,7 @@ use throughline::proto::{
 use tokio::{net::TcpListener, process::Command};
 
 use super::{
-    endpoint::{Act, Asked, say},
+    endpoint::{Act, Asked, delta, finish, say},
     stage::{Ended, Stage, limit, request},
 };
 use crate::support::{inline_text, soon};
@@ -248,6 +248,49 @@ async fn a_model_that_calls_though_it_may_not_is_asked_without_tools() {
     let expected = (Completed, StopReason::MaxIterations, "It is 3.");
     assert_eq!(ended.result(), expected, "{}", ended.task.error);
     assert_eq!(stage.model.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn what_is_said_beside_a_call_that_may_not_be_is_no_answer() {
+    let (_directory, file) = tools_file(&stdio_server());
+    let flags = ["--tools", file.to_str().unwrap()];
+    let deaf = |asked: &Asked, _| match asked.body.get("tools") {
+        None => say("It is 3."),
+        Some(_) => {
+            let call = json!({"index": 0, "id": "c", "function": {"name": "desk__add"}});
+            let calls = json!({"choices": [{"delta": {"tool_calls": [call]}}]});
+            Act::Events(vec![delta("Let me see."), calls, finish("tool_calls")])
+        }
+    };
+    let stage = Stage::with(&flags, deaf).await;
+    let task = v1::SubmitTaskRequest {
+        params: limit("max_tool_rounds", 1),
+        ..request(Simple, "1 + 2?")
+    };
+    let ended = stage.ended(&stage.submit_with(task).await).await;
+    let expected = (Completed, StopReason::MaxIterations, "It is 3.");
+    assert_eq!(ended.result(), expected, "{}", ended.task.error);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_know_none_is_asked_without_tools() {
+    let (_directory, file) = tools_file(&stdio_server());
+    let flags = ["--tools", file.to_str().unwrap()];
+    let strict = |asked: &Asked, _| match (asked.body.get("tools"), &asked.body["tool_choice"]) {
+        (None, _) => say("It is 3."),
+        (Some(_), Value::Null) => Act::Call(vec![("desk__add", "{}")]),
+        (Some(_), _) => Act::Status(400, ""),
+    };
+    let stage = Stage::with(&flags, strict).await;
+    for (rounds, asked) in [(1, 3), (0, 4)] {
+        let task = v1::SubmitTaskRequest {
+            params: limit("max_tool_rounds", rounds),
+            ..request(Simple, "1 + 2?")
+        };
+        let ended = stage.ended(&stage.submit_with(task).await).await;
+        assert_eq!(ended.task.status(), Completed, "{}", ended.task.error);
+        assert_eq!(stage.model.asked().len(), asked);
+    }
 }
 
 #[tokio::test]
