@@ -209,87 +209,68 @@ async fn a_server_that_does_not_answer_takes_no_more_time_than_the_task_has() {
     }
 }
 
+/// What becomes of a question that may take so many rounds of tools, and how often a
+/// model that goes by this script is asked.
+async fn ask_with_tools(
+    rounds: u32,
+    script: impl Fn(&Asked, usize) -> Act + Send + Sync + 'static,
+) -> (Ended, usize) {
+    let (_directory, file) = tools_file(&stdio_server());
+    let stage = Stage::with(&["--tools", file.to_str().unwrap()], script).await;
+    let task = v1::SubmitTaskRequest {
+        params: limit("max_tool_rounds", rounds),
+        ..request(Simple, "1 + 2?")
+    };
+    let ended = stage.ended(&stage.submit_with(task).await).await;
+    (ended, stage.model.asked().len())
+}
+
 #[tokio::test]
 async fn the_last_round_is_told_of_the_tools_and_may_call_none() {
-    let (_directory, file) = tools_file(&stdio_server());
-    let flags = ["--tools", file.to_str().unwrap()];
     // As LiteLLM does for Bedrock and Anthropic: who speaks of tools must name them.
     let strict = |asked: &Asked, _| match asked.body.get("tools") {
         None => Act::Status(400, ""),
         Some(_) if asked.body["tool_choice"] == "none" => say("It is 3."),
         Some(_) => Act::Call(vec![("desk__add", "{}")]),
     };
-    let stage = Stage::with(&flags, strict).await;
-    let task = v1::SubmitTaskRequest {
-        params: limit("max_tool_rounds", 1),
-        ..request(Simple, "1 + 2?")
-    };
-    let ended = stage.ended(&stage.submit_with(task).await).await;
+    let (ended, asked) = ask_with_tools(1, strict).await;
     let expected = (Completed, StopReason::MaxIterations, "It is 3.");
     assert_eq!(ended.result(), expected, "{}", ended.task.error);
-    assert_eq!(stage.model.asked().len(), 2);
+    assert_eq!(asked, 2);
 }
 
 #[tokio::test]
 async fn a_model_that_calls_though_it_may_not_is_asked_without_tools() {
-    let (_directory, file) = tools_file(&stdio_server());
-    let flags = ["--tools", file.to_str().unwrap()];
-    // As Ollama does, which does not know `tool_choice`.
-    let deaf = |asked: &Asked, _| match asked.body.get("tools") {
-        None => say("It is 3."),
-        Some(_) => Act::Call(vec![("desk__add", "{}")]),
-    };
-    let stage = Stage::with(&flags, deaf).await;
-    let task = v1::SubmitTaskRequest {
-        params: limit("max_tool_rounds", 1),
-        ..request(Simple, "1 + 2?")
-    };
-    let ended = stage.ended(&stage.submit_with(task).await).await;
-    let expected = (Completed, StopReason::MaxIterations, "It is 3.");
-    assert_eq!(ended.result(), expected, "{}", ended.task.error);
-    assert_eq!(stage.model.asked().len(), 3);
-}
-
-#[tokio::test]
-async fn what_is_said_beside_a_call_that_may_not_be_is_no_answer() {
-    let (_directory, file) = tools_file(&stdio_server());
-    let flags = ["--tools", file.to_str().unwrap()];
-    let deaf = |asked: &Asked, _| match asked.body.get("tools") {
-        None => say("It is 3."),
-        Some(_) => {
-            let call = json!({"index": 0, "id": "c", "function": {"name": "desk__add"}});
-            let calls = json!({"choices": [{"delta": {"tool_calls": [call]}}]});
-            Act::Events(vec![delta("Let me see."), calls, finish("tool_calls")])
-        }
-    };
-    let stage = Stage::with(&flags, deaf).await;
-    let task = v1::SubmitTaskRequest {
-        params: limit("max_tool_rounds", 1),
-        ..request(Simple, "1 + 2?")
-    };
-    let ended = stage.ended(&stage.submit_with(task).await).await;
-    let expected = (Completed, StopReason::MaxIterations, "It is 3.");
-    assert_eq!(ended.result(), expected, "{}", ended.task.error);
+    // As Ollama does, which does not know `tool_choice`. What it says beside is no answer.
+    for words in [None, Some("Let me see.")] {
+        let deaf = move |asked: &Asked, _| match asked.body.get("tools") {
+            None => say("It is 3."),
+            Some(_) => {
+                let call = json!({"index": 0, "id": "c", "function": {"name": "desk__add"}});
+                let call = json!({"choices": [{"delta": {"tool_calls": [call]}}]});
+                let events = words.map(delta).into_iter();
+                Act::Events(events.chain([call, finish("tool_calls")]).collect())
+            }
+        };
+        let (ended, asked) = ask_with_tools(1, deaf).await;
+        let expected = (Completed, StopReason::MaxIterations, "It is 3.");
+        assert_eq!(ended.result(), expected, "{}", ended.task.error);
+        assert_eq!(asked, 3);
+    }
 }
 
 #[tokio::test]
 async fn a_server_that_does_not_know_none_is_asked_without_tools() {
-    let (_directory, file) = tools_file(&stdio_server());
-    let flags = ["--tools", file.to_str().unwrap()];
-    let strict = |asked: &Asked, _| match (asked.body.get("tools"), &asked.body["tool_choice"]) {
-        (None, _) => say("It is 3."),
-        (Some(_), Value::Null) => Act::Call(vec![("desk__add", "{}")]),
-        (Some(_), _) => Act::Status(400, ""),
-    };
-    let stage = Stage::with(&flags, strict).await;
-    for (rounds, asked) in [(1, 3), (0, 4)] {
-        let task = v1::SubmitTaskRequest {
-            params: limit("max_tool_rounds", rounds),
-            ..request(Simple, "1 + 2?")
+    for (rounds, expected) in [(1, 3), (0, 1)] {
+        let strict = |asked: &Asked, _| match (asked.body.get("tools"), &asked.body["tool_choice"])
+        {
+            (None, _) => say("It is 3."),
+            (Some(_), Value::Null) => Act::Call(vec![("desk__add", "{}")]),
+            (Some(_), _) => Act::Status(400, ""),
         };
-        let ended = stage.ended(&stage.submit_with(task).await).await;
+        let (ended, asked) = ask_with_tools(rounds, strict).await;
         assert_eq!(ended.task.status(), Completed, "{}", ended.task.error);
-        assert_eq!(stage.model.asked().len(), asked);
+        assert_eq!(asked, expected);
     }
 }
 
