@@ -33,6 +33,13 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 /// takes longer ones, but one request at a time, where here each stream may hold some.
 const HEADER_BYTES_MAX: u32 = 64 * 1024;
 
+/// What a client may send of a request that was not read so far.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// The same of a connection. h2 takes frames of less than 256 bytes for an attack, and
+/// closes the connection, where those that were not read fall short of that by half of
+/// this: so much that a producer of small texts is held back before, by its stream.
+const CONNECTION_WINDOW_BYTES: u32 = 64 * STREAM_WINDOW_BYTES;
+
 /// What an instance needs to know.
 #[derive(Clone)]
 pub struct ServiceOptions {
@@ -179,6 +186,8 @@ impl Service {
         let incoming = connection::accept(listener, self.cut.clone());
         let server = Server::builder()
             .max_concurrent_streams(options.max_streams)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .http2_max_header_list_size(HEADER_BYTES_MAX)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))

@@ -437,3 +437,33 @@ async fn appends_to_many_messages_share_calls_and_each_fails_alone() {
     let calls = world.redis.calls("fcall").await - calls;
     assert!(calls < MESSAGES / 2, "{calls} calls");
 }
+
+#[tokio::test]
+async fn a_producer_that_is_far_ahead_is_held_back_and_not_cut_off() {
+    const WRITES: usize = 10_000;
+    let world = World::start().await;
+    let clients = world.a();
+    clients.message("m").await;
+    let request = v1::WriteMessageRequest {
+        write: Some(Write::AppendText(v1::AppendTextRequest {
+            message_id: "m".into(),
+            delta: "x".into(),
+            ..Default::default()
+        })),
+    };
+    // A frame of HTTP/2 each: what is ready at once would share one.
+    let requests = async_stream::stream! {
+        for _ in 0..WRITES {
+            yield request.clone();
+            tokio::task::yield_now().await;
+        }
+    };
+    let mut messages = clients.messages.clone();
+    let writing = messages.write_message(requests);
+    let mut acks = soon("the stream", writing).await.unwrap().into_inner();
+    for number in 0..WRITES {
+        let ack = soon("an answer", acks.message()).await.unwrap();
+        assert!(ack.is_some(), "the stream ended after {number}");
+    }
+    assert_eq!(clients.get("m").await.unwrap().text.len(), WRITES);
+}
