@@ -37,7 +37,8 @@ const HEADER_BYTES_MAX: u32 = 64 * 1024;
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// The same of a connection. h2 takes frames of less than 256 bytes for an attack, and
 /// closes the connection, where those that were not read fall short of that by half of
-/// this: so much that a producer of small texts is held back before, by its stream.
+/// this. One stream, or about fifteen with tokens of some 80 bytes a frame, is held back
+/// by its own window before that; on more that are all full the connection is closed.
 const CONNECTION_WINDOW_BYTES: u32 = 64 * STREAM_WINDOW_BYTES;
 
 /// What an instance needs to know.
